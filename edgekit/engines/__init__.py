@@ -189,8 +189,11 @@ def _profile(bundle: Path) -> dict[str, Any]:
 
 
 def _profile_engines(profile: dict[str, Any]) -> tuple[str, ...]:
-    first, rest = profile.get("engine"), profile.get("fallbacks")
-    names = [first, *(rest if isinstance(rest, list) else [])]
+    engine = profile.get("engine")
+    if not isinstance(engine, dict):
+        return ()
+    rest = engine.get("fallbacks")
+    names = [engine.get("preferred"), *(rest if isinstance(rest, list | tuple) else ())]
     return tuple(dict.fromkeys(name for name in names if isinstance(name, str) and name in ENGINES))
 
 
