@@ -1,0 +1,124 @@
+"""The two stages of quantization, as the pipeline calls them: calibrate, then quantize."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from edgekit.errors import CalibrationError
+from edgekit.quantize import points, qdq
+from edgekit.quantize.affine import Affine, from_range
+from edgekit.quantize.collect import ImageSource, Progress, measure
+from edgekit.quantize.network import Network, read
+from edgekit.quantize.observers import OBSERVERS
+from edgekit.quantize.points import Points
+from edgekit.quantize.ranges import Ranges, TensorRange
+from edgekit.quantize.scheme import Scheme
+from edgekit.quantize.weights import LayerIntegers, round_nearest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedGraph:
+    """A QDQ graph and every number that went into it.
+
+    Attributes:
+        model: the QDQ graph, as the emitters take it.
+        affine: value name → its uint8 quantization, for every quantized activation.
+        layers: layer name → integer weights, scales and bias.
+        kept_float: names of the layers that compute in float.
+        output: quantization of the scores; None where the last layer is kept in float and the scores are float32.
+    """
+
+    model: ir.Model
+    scheme: Scheme
+    ranges: Ranges
+    affine: Mapping[str, Affine] = field(repr=False)
+    layers: Mapping[str, LayerIntegers] = field(repr=False)
+    kept_float: tuple[str, ...] = ()
+    output: Affine | None = None
+
+
+def calibrate(
+    model: ir.Model,
+    images: ImageSource,
+    scheme: Scheme = Scheme(),  # noqa: B008 - frozen
+    *,
+    threads: int = 2,
+    progress: Progress | None = None,
+) -> Ranges:
+    """Measures the ranges of a lowered float graph's activations over calibration images.
+
+    Args:
+        model: the lowered float graph; not modified.
+        images: uint8 ``[N, H, W, 3]`` RGB, preprocessed; sliced a batch at a time, so any number fits in memory.
+        scheme: which observer, and whether channels are equalized.
+        progress: called with (images done, images in all).
+
+    Raises:
+        CalibrationError: no images, wrong dtype or shape, or activations that are not finite.
+        GraphError: not a lowered graph.
+    """
+    statistics, digest = measure(model, images, threads=threads, progress=progress)
+    name = "minmax" if scheme.observer == "auto" else scheme.observer
+    tensors = {}
+    for value, seen in statistics.items():
+        low, high = OBSERVERS[name](seen)
+        tensors[value] = TensorRange(low, high, seen.low, seen.high, name)
+    return Ranges(tensors, len(images), digest)
+
+
+def quantize(
+    model: ir.Model,
+    ranges: Ranges,
+    scheme: Scheme = Scheme(),  # noqa: B008 - frozen
+    images: ImageSource | None = None,
+    *,
+    threads: int = 2,
+    progress: Progress | None = None,
+) -> QuantizedGraph:
+    """Turns the lowered float graph into its QDQ graph.
+
+    Args:
+        model: the same lowered float graph that was calibrated; not modified.
+        ranges: what :func:`calibrate` returned, or the table saved from it.
+        scheme: the same scheme.
+        images: the calibration images, for the methods that look at layers' inputs (``scheme.needs_images``).
+
+    Raises:
+        CalibrationError: the table does not belong to this graph, or images are needed and None.
+        ConfigError: ``scheme.keep_float`` names a layer that does not exist.
+        GraphError: not a lowered graph.
+    """
+    network = read(model)
+    where = points.find(network, scheme.keep_float)
+    affine = _affine(network, where, ranges)
+    layers = {}
+    for op in network.layers:
+        if op.name not in where.float_ops:
+            source, result = affine[where.group[op.inputs[0]]], affine[where.group[network.result(op)]]
+            layers[op.name] = round_nearest(op, op.weight, op.bias, source, result, scheme.weight_limit)
+    qdq_model = qdq.write(model, network, where, affine, layers)
+    by_value = {name: affine[group] for name, group in where.group.items()}
+    kept = tuple(op.name for op in network.ops if op.name in where.float_ops)
+    return QuantizedGraph(qdq_model, scheme, ranges, by_value, layers, kept, by_value.get(network.output))
+
+
+def _affine(network: Network, where: Points, ranges: Ranges) -> dict[str, Affine]:
+    """The quantization of each tied group: it covers the chosen range of every member that was measured."""
+    found = {}
+    for group, members in where.members.items():
+        if group in where.fixed:
+            found[group] = where.fixed[group]
+            continue
+        measured = [ranges.tensors[name] for name in members if name in ranges.tensors]
+        if not measured:
+            raise CalibrationError(
+                f"the table of ranges has nothing on {', '.join(members)}", hint="calibrate this checkpoint again"
+            )
+        found[group] = from_range(min(r.low for r in measured), max(r.high for r in measured))
+    return found
