@@ -12,16 +12,22 @@ import pytest
 
 from edgekit.config.target import Gate
 from edgekit.contracts import ImageContract
-from edgekit.errors import AccuracyGateFailed, CalibrationError, EngineError, ImageError, UsageError
-from edgekit.evaluate.accuracy import Accuracy, loader, open_models, summarize
+from edgekit.errors import AccuracyGateFailed, CalibrationError, EngineError, ImageError, LabelsError, UsageError
+from edgekit.evaluate.accuracy import Accuracy, evaluate, evaluate_files, loader, open_models, summarize
 from edgekit.evaluate.compare import compare
 from edgekit.evaluate.gate import judge
 from edgekit.evaluate.pictures import Picture
+from edgekit.labels import numbered_labels
 
 _spec = importlib.util.spec_from_file_location("evaluate_fakes", Path(__file__).with_name("fakes.py"))
 assert _spec is not None and _spec.loader is not None
 fakes = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fakes)
+
+_spec = importlib.util.spec_from_file_location("evaluate_tiny", Path(__file__).with_name("tiny.py"))
+assert _spec is not None and _spec.loader is not None
+tiny = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tiny)
 
 # Six pictures, three classes; the file's stem is both the pixel value and the row of each model's table.
 TRUTH = [0, 0, 1, 1, 2, 2]
@@ -192,3 +198,50 @@ def test_a_gate_that_could_not_be_judged_is_missed() -> None:
     result = judge(unlabelled, Gate(max_drop_pp=1.0, min_agreement=None))
     assert not result.passed and "no labelled pictures" in result.sentence
     assert judge(unlabelled, Gate(max_drop_pp=None, min_agreement=None)).passed
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    """Ten pictures: three of each colour, and one red picture in the folder of green ones."""
+    import cv2
+
+    bgr = {"red": (0, 0, 200), "green": (0, 200, 0), "blue": (200, 0, 0)}
+    for name, colour in bgr.items():
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(3):
+            cv2.imwrite(str(tmp_path / "data" / name / f"{i}.png"), np.full((20, 30, 3), colour, np.uint8))
+    cv2.imwrite(str(tmp_path / "data" / "green" / "wrong.png"), np.full((20, 30, 3), bgr["red"], np.uint8))
+    return tmp_path / "data"
+
+
+def test_a_real_bundle_in_a_real_engine(tmp_path: Path, colours: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    built = tiny.write_bundle(tmp_path / "bundle")
+    found = evaluate(built, colours)
+    assert found.n == 10
+    assert {name: model.top1 for name, model in found.models.items()} == {"float": 90.0, "onnx": 90.0}
+    assert found.agreement == {"onnx": 100.0} and found.drop_pp == {"onnx": 0.0}
+    assert found.engines["onnx"].startswith("onnxruntime ")
+    assert evaluate(built, colours, limit=5).n == 5
+
+
+def test_a_device_without_the_float_model(tmp_path: Path, colours: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    found = evaluate(tiny.write_bundle(tmp_path / "bundle", with_float=False), colours)
+    assert set(found.models) == {"onnx"} and found.agreement == {}
+
+
+def test_labels_given_must_be_as_many_as_the_models(tmp_path: Path, colours: Path) -> None:
+    built = tiny.write_bundle(tmp_path / "bundle")
+    with pytest.raises(LabelsError, match="2 labels for a model of 3"):
+        evaluate(built, colours, labels=numbered_labels(2))
+    with pytest.raises(EngineError, match="nothing to evaluate"):
+        evaluate(built, colours, engines=["litert"])
+
+
+def test_model_files_outside_a_bundle_and_pictures_without_labels(tmp_path: Path, colours: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    model = tiny.write_onnx(tmp_path / "m.onnx")
+    found = evaluate_files({"float": model, "onnx": model}, colours, None, ImageContract(8, 8, 8, "linear"))
+    assert found.n == 10 and found.models == {} and found.agreement == {"onnx": 100.0}
+    assert judge(found, Gate(max_drop_pp=None, min_agreement=0.99)).passed

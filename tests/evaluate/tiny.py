@@ -25,3 +25,32 @@ def write_onnx(path: Path, size: int = 8, batch: str | int = "N") -> Path:
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def write_bundle(path: Path, target: str = "rpi4", size: int = 8, with_float: bool = True) -> Path:
+    """A bundle whose ``model.onnx`` answers red, green or blue for a picture of that colour."""
+    import numpy as np
+
+    from edgekit import bundle, config
+    from edgekit.contracts import ImageContract
+    from edgekit.labels import Label
+
+    model = write_onnx(path.parent / "tiny.onnx", size).read_bytes()
+    inputs = np.zeros((8, size, size, 3), np.uint8)
+    entry = bundle.ModelEntry("model.onnx", "onnx", "fp32", bundle.Quantization("float32"), ops={"Flatten": 1})
+    bundle.write(
+        path,
+        bundle.Parts(
+            models=((entry, model),),
+            labels=tuple(Label(None, name) for name in ("red", "green", "blue")),
+            golden=bundle.Golden(inputs, np.full(8, -1, np.int32), ()),
+            image=ImageContract(size, size, size, "linear"),
+            precision="fp32",
+            target=config.load_target(target).to_dict(),
+            checkpoint={"family": "tiny", "sha256": "0" * 64},
+            tools={"edgekit": "0"},
+            engines={},
+            extra={"float.onnx": ("reference", model)} if with_float else {},
+        ),
+    )
+    return path
