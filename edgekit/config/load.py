@@ -109,8 +109,12 @@ def check(files: Iterable[str | Path] | None = None) -> list[str]:
     for path in paths:
         if is_deploy(path):
             deploy = _deploy(path, issues, exists=True)
-            for name in deploy.targets if deploy else ():
-                _target(target_path(_beside(path, name), folder=_folder_of(path)), issues, _folder_of(path))
+            folder = _folder_of(path)
+            known = available(folder)
+            named = [_beside(path, name) for name in (deploy.targets if deploy else ())]
+            for file in [Path(name) if is_path(name) else known.get(name) for name in named]:
+                if file and file.is_file():  # else it has been noted where the deployment names it
+                    _target(file, issues, folder)
         else:
             _target(path, issues, None)
     return issues.lines()

@@ -40,7 +40,7 @@ def _broken(target: Target) -> Iterator[tuple[str, str]]:
         if cpu.isa not in _WHEELS[name]:
             yield where, f"there is no {name} for {cpu.isa}"
         elif name == "tflite-runtime" and (major, minor) > _TFLITE_LAST_PYTHON:
-            yield where, f"tflite-runtime ends at Python 3.11, and os.python is {target.os.python}"
+            yield "os.python", f"tflite-runtime ends at Python 3.11, and this is {target.os.python}"
     numpy = engine.versions.numpy
     if "tflite-runtime" in target.engines() and numpy and int(numpy.split(".")[0]) >= 2:
         yield "engine.versions.numpy", f"tflite-runtime needs NumPy 1, not {numpy}"
