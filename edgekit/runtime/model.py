@@ -1,0 +1,101 @@
+"""A bundle, ready to answer: engine, preprocessing and labels together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.engines.protocol import Engine
+from edgekit.errors import BundleError
+from edgekit.runtime.decide import Scores, softmax
+
+_FORMATS = {"litert": "tflite", "tflite-runtime": "tflite", "onnxruntime": "onnx"}
+
+
+@dataclass(slots=True)
+class Model:
+    """Turns one frame into class probabilities. Not for several threads at once: the engine has one input buffer.
+
+    Attributes:
+        preprocess: ``(frame, out)``: writes uint8 ``[H, W, 3]`` BGR of any size as the engine's uint8 RGB input.
+        ends_in_softmax: whether the network's own output already is probabilities.
+        facts: what a person wants to know of it: architecture, precision, target, …
+    """
+
+    engine: Engine
+    preprocess: Callable[[NDArray[np.uint8], NDArray[np.uint8]], None]
+    labels: tuple[str, ...]
+    ends_in_softmax: bool = False
+    bundle: str = ""
+    sha256: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def prepare(self, frame: NDArray[np.uint8]) -> None:
+        """Writes ``frame`` into the engine's input. Raises ImageError for a picture that cannot be used."""
+        self.preprocess(frame, self.engine.input[0])
+
+    def infer(self) -> NDArray[Any]:
+        """Runs the network on what :meth:`prepare` wrote; its raw output ``[1, classes]``."""
+        return self.engine.invoke()
+
+    def probabilities(self, raw: NDArray[Any]) -> Scores:
+        """``raw`` as probabilities, float32 ``[classes]``."""
+        scores = self.engine.scores(raw)[0]
+        return scores if self.ends_in_softmax else softmax(scores)
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+def load(bundle: Path, engine: str = "auto", threads: int | None = None) -> Model:
+    """Opens a bundle after checking every hash, and runs the network once so that the first frame is not the slow one.
+
+    Raises:
+        BundleError, VerifyFailed: it is not a bundle, or not what its manifest says.
+        EngineError: no engine here can run it.
+    """
+    from edgekit import bundle as bundles
+    from edgekit import engines
+    from edgekit.preprocess import Preprocessor
+
+    read = bundles.read(bundle)
+    opened = engines.open(bundle, engine=engine, threads=threads)
+    manifest = read.manifest
+    image = manifest.image
+    if tuple(opened.input.shape[1:]) != (image.height, image.width, 3):
+        opened.close()
+        raise BundleError(
+            f"{bundle}: the model takes {list(opened.input.shape[1:])} and the manifest says "
+            f"{[image.height, image.width, 3]}",
+            hint="build the bundle again",
+        )
+    entry = manifest.model(_FORMATS.get(opened.name, ""))
+    softmaxes = entry is not None and any(name.upper() == "SOFTMAX" for name in entry.ops)
+    opened.invoke()
+    facts = {
+        "architecture": _fact(manifest.checkpoint, "architecture"),
+        "family": _fact(manifest.checkpoint, "family"),
+        "target": _fact(manifest.target, "name"),
+        "precision": entry.precision if entry is not None else manifest.precision,
+        "classes": str(manifest.classes),
+        "input": f"{image.width}x{image.height}",
+    }
+    return Model(
+        opened,
+        Preprocessor(image),
+        tuple(str(label) for label in read.labels),
+        softmaxes,
+        str(bundle),
+        read.sha256,
+        {key: value for key, value in facts.items() if value},
+    )
+
+
+def _fact(section: Any, key: str) -> str:
+    value = section.get(key)
+    return str(value) if isinstance(value, str | int | float) else ""

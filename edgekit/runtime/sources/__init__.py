@@ -1,0 +1,112 @@
+"""From what a person types after ``--camera`` to something that gives pictures.
+
+A new kind of source is one module with a ``Source`` in it and one line in :func:`specify`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from edgekit.errors import CameraError
+from edgekit.runtime.options import CameraOptions, OnEnd, Resilience
+from edgekit.runtime.sources.base import CorruptFrameError, Shot, Source, SourceSpec
+from edgekit.runtime.sources.urls import redact
+
+__all__ = ["CorruptFrameError", "Shot", "Source", "SourceSpec", "redact", "specify"]
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.I)
+_GLOB = re.compile(r"[*?\[]")
+# By suffix, without importing OpenCV: the same set as edgekit.preprocess.IMAGE_SUFFIXES, held together by a test.
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+def specify(camera: CameraOptions, resilience: Resilience, on_end: OnEnd = "exit") -> SourceSpec:
+    """Says what kind of source ``camera`` names, and how to open it. Opens nothing; looks at the file system only.
+
+    Raises:
+        CameraError: there is no such file, folder or camera.
+    """
+    text = camera.source
+    if text == "demo":
+        from edgekit.runtime.sources.demo import DemoSource
+
+        return _spec(camera, "demo", False, DemoSource)
+    if text == "-":
+        from edgekit.runtime.sources.pipe import PipeSource
+
+        return _spec(camera, "standard input", False, lambda: PipeSource(camera))
+    if text == "csi" or re.fullmatch(r"csi:\d+", text):
+        from edgekit.runtime.sources.csi import CsiSource
+
+        number = int(text.partition(":")[2] or 0)
+        return _spec(camera, text, True, lambda: CsiSource(camera, number, resilience.stall_timeout_s))
+    if text.isdecimal() or text.startswith("/dev/"):
+        return _device(camera, text, resilience)
+    if scheme := _SCHEME.match(text):
+        return _url(camera, text, scheme[1].lower(), resilience, on_end)
+    if " ! " in text:
+        from edgekit.runtime.sources.gstreamer import GStreamerSource
+
+        return _spec(camera, _shorten(redact(text)), True, lambda: GStreamerSource(text, resilience))
+    return _path(camera, text, resilience, on_end)
+
+
+def _spec(camera: CameraOptions, name: str, live: bool, make: type[Source] | object) -> SourceSpec:
+    return SourceSpec(name, live if camera.live is None else camera.live, make)  # type: ignore[arg-type]
+
+
+def _device(camera: CameraOptions, text: str, resilience: Resilience) -> SourceSpec:
+    from edgekit.runtime.sources.device import DeviceSource
+
+    name = f"camera {text}" if text.isdecimal() else text
+    return _spec(camera, name, True, lambda: DeviceSource(camera, text, resilience))
+
+
+def _url(camera: CameraOptions, text: str, scheme: str, resilience: Resilience, on_end: OnEnd) -> SourceSpec:
+    if scheme == "file":
+        return _path(camera, text[len("file://") :], resilience, on_end)
+    if scheme in ("http", "https"):
+        from edgekit.runtime.sources.web import WebSource
+
+        return _spec(camera, redact(text), True, lambda: WebSource(text, camera, resilience))
+    from edgekit.runtime.sources.stream import StreamSource
+
+    return _spec(camera, redact(text), True, lambda: StreamSource(text, resilience))
+
+
+def _path(camera: CameraOptions, text: str, resilience: Resilience, on_end: OnEnd) -> SourceSpec:
+    path = Path(text).expanduser()
+    globbed = bool(_GLOB.search(text)) and not path.exists()
+    if path.is_dir() or globbed or (path.suffix.lower() in IMAGE_SUFFIXES and path.exists()):
+        from edgekit.runtime.sources.pictures import PictureSource
+
+        follow = on_end == "wait"
+        return _spec(camera, text, False, lambda: PictureSource(text, follow=follow))
+    if path.exists():
+        from edgekit.runtime.sources.video import VideoSource
+
+        spec = _spec(camera, text, False, lambda: VideoSource(path))
+        return SourceSpec(spec.name, spec.live, spec.make, lambda: _stat(path))
+    from edgekit.runtime.cameras import find_by_name
+
+    if found := find_by_name(text):
+        from edgekit.runtime.sources.device import DeviceSource
+
+        # Looked up again at every opening: a camera that was unplugged may come back under another number.
+        return _spec(camera, found.name, True, lambda: DeviceSource(camera, text, resilience))
+    raise CameraError(
+        f"{text}: no such file, folder or camera", hint="`edgekit cameras` lists cameras; demo needs none"
+    )
+
+
+def _stat(path: Path) -> object:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _shorten(text: str, longest: int = 60) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
