@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -21,3 +24,14 @@ def shared_data() -> Path:
     if not data.is_dir():
         pytest.skip("the real checkpoints and photos (../shared/data) are not on this machine")
     return data
+
+
+@pytest.fixture(scope="session")
+def tinybundle() -> ModuleType:
+    """tests/support/tinybundle.py: a whole bundle around two tiny models, without the build side."""
+    if "tinybundle" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("tinybundle", ROOT / "tests" / "support" / "tinybundle.py")
+        assert spec is not None and spec.loader is not None
+        sys.modules["tinybundle"] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules["tinybundle"]

@@ -38,14 +38,14 @@ class Bundle:
     def has(self, name: str) -> bool:
         return any(entry.name == name for entry in self.manifest.files)
 
-    def golden(self) -> Golden:
-        """Its goldens, read now (they are the largest part of a bundle).
+    def golden(self, count: int | None = None) -> Golden:
+        """Its goldens, read now: they are the largest part of a bundle, and the first ``count`` come much sooner.
 
         Raises:
             BundleError: there are none, or they cannot be read.
         """
         path = self.file(goldens.NAME)
-        return goldens.from_bytes(path.read_bytes(), str(path))
+        return goldens.from_bytes(path.read_bytes(), str(path), count)
 
 
 def read(path: Path | str, *, check: bool = True) -> Bundle:

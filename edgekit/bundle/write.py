@@ -15,6 +15,7 @@ from edgekit.bundle.golden import Golden
 from edgekit.bundle.manifest import FileEntry, Manifest, ModelEntry
 from edgekit.bundle.read import Bundle, read
 from edgekit.contracts import ImageContract
+from edgekit.engines import ENGINES
 from edgekit.errors import BundleError, StorageError
 from edgekit.labels import Label, format_labels
 
@@ -78,6 +79,19 @@ def write(output: Path | str, parts: Parts) -> Bundle:
         notes=parts.notes,
     )
     return _publish(output, manifest, {name: data for name, (_, data) in content.items()})
+
+
+def proven_engines(target: Mapping[str, Any], ran: Mapping[str, str]) -> dict[str, str]:
+    """The manifest's ``engines``: per engine of the target, the version it pins or else the one that ran.
+
+    Args:
+        target: ``Target.to_dict()``.
+        ran: engine name → version, of those that answered the goldens here.
+    """
+    engine = target.get("engine") or {}
+    pinned = {name: version for name, version in (engine.get("versions") or {}).items() if name in ENGINES and version}
+    wanted = [engine.get("preferred"), *(engine.get("fallbacks") or ())]
+    return {name: pinned.get(name) or ran[name] for name in wanted if name and (name in pinned or name in ran)}
 
 
 def add(

@@ -23,24 +23,24 @@ from edgekit.contracts import ImageContract
 from edgekit.errors import BundleError, LabelsError, VerifyFailed
 
 
-def test_a_bundle_reads_back_as_it_was_written(tmp_path: Path, tiny: ModuleType) -> None:
-    made = tiny.write(tmp_path / "build" / "host", accuracy={"drop_pp": 0.1})
+def test_a_bundle_reads_back_as_it_was_written(tmp_path: Path, tinybundle: ModuleType) -> None:
+    made = tinybundle.write(tmp_path / "build" / "host", accuracy={"drop_pp": 0.1})
     read = bundle.read(made.path)
     assert read == made
-    assert read.labels == tiny.LABELS
+    assert read.labels == tinybundle.LABELS
     assert read.manifest.image == ImageContract(16, 16, 16, "antialias")
     assert read.manifest.model("onnx").output.zero_point == 120
     assert read.manifest.accuracy == {"drop_pp": 0.1}
     assert read.sha256 == hashlib.sha256((made.path / "manifest.json").read_bytes()).hexdigest()
-    assert read.file("model.tflite").read_bytes() == tiny.TFLITE.read_bytes()
+    assert read.file("model.tflite").read_bytes() == tinybundle.TFLITE.read_bytes()
     assert not read.has("float.onnx")
     with pytest.raises(BundleError, match=r"holds no float\.onnx"):
         read.file("float.onnx")
-    np.testing.assert_array_equal(read.golden().inputs, tiny.images())
+    np.testing.assert_array_equal(read.golden().inputs, tinybundle.images())
 
 
-def test_the_manifest_names_every_file_with_its_hash_and_size(tmp_path: Path, tiny: ModuleType) -> None:
-    made = tiny.write(tmp_path / "b")
+def test_the_manifest_names_every_file_with_its_hash_and_size(tmp_path: Path, tinybundle: ModuleType) -> None:
+    made = tinybundle.write(tmp_path / "b")
     entries = json.loads((made.path / "manifest.json").read_text())["files"]
     on_disk = {file.name for file in made.path.iterdir()} - {"manifest.json"}
     assert {entry["name"] for entry in entries} == on_disk
@@ -49,16 +49,16 @@ def test_the_manifest_names_every_file_with_its_hash_and_size(tmp_path: Path, ti
         assert (entry["size"], entry["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
 
 
-def test_the_same_parts_give_the_same_bytes(tmp_path: Path, tiny: ModuleType) -> None:
-    one, other = tiny.write(tmp_path / "one"), tiny.write(tmp_path / "other")
+def test_the_same_parts_give_the_same_bytes(tmp_path: Path, tinybundle: ModuleType) -> None:
+    one, other = tinybundle.write(tmp_path / "one"), tinybundle.write(tmp_path / "other")
     assert one.sha256 == other.sha256
     for file in one.path.iterdir():
         assert file.read_bytes() == (other.path / file.name).read_bytes(), file.name
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.tflite", "labels.txt", "golden.npz", "report.html"])
-def test_one_flipped_byte_is_found_and_the_file_named(tmp_path: Path, tiny: ModuleType, name: str) -> None:
-    path = tiny.write(tmp_path / "b").path
+def test_one_flipped_byte_is_found_and_the_file_named(tmp_path: Path, tinybundle: ModuleType, name: str) -> None:
+    path = tinybundle.write(tmp_path / "b").path
     content = bytearray((path / name).read_bytes())
     content[len(content) // 2] ^= 1
     (path / name).write_bytes(content)
@@ -68,8 +68,8 @@ def test_one_flipped_byte_is_found_and_the_file_named(tmp_path: Path, tiny: Modu
     assert "sha256" in caught.value.message
 
 
-def test_a_missing_a_longer_and_a_linked_file_are_found_together(tmp_path: Path, tiny: ModuleType) -> None:
-    path = tiny.write(tmp_path / "b").path
+def test_a_missing_a_longer_and_a_linked_file_are_found_together(tmp_path: Path, tinybundle: ModuleType) -> None:
+    path = tinybundle.write(tmp_path / "b").path
     (path / "model.onnx").unlink()
     with (path / "model.tflite").open("ab") as stream:
         stream.write(b"\0")
@@ -82,8 +82,8 @@ def test_a_missing_a_longer_and_a_linked_file_are_found_together(tmp_path: Path,
         assert said in caught.value.message
 
 
-def test_labels_swapped_for_others_are_found(tmp_path: Path, tiny: ModuleType) -> None:
-    path = tiny.write(tmp_path / "b").path
+def test_labels_swapped_for_others_are_found(tmp_path: Path, tinybundle: ModuleType) -> None:
+    path = tinybundle.write(tmp_path / "b").path
     lines = (path / "labels.txt").read_text().splitlines()
     (path / "labels.txt").write_text("\n".join([lines[1], lines[0], *lines[2:]]) + "\n")
     with pytest.raises(VerifyFailed, match=r"labels\.txt: is not the file of the manifest"):
@@ -112,9 +112,9 @@ def edit(path: Path, change: object) -> None:
     ],
 )
 def test_a_changed_manifest_is_found_and_the_key_named(
-    tmp_path: Path, tiny: ModuleType, change: object, named: str
+    tmp_path: Path, tinybundle: ModuleType, change: object, named: str
 ) -> None:
-    path = tiny.write(tmp_path / "b").path
+    path = tinybundle.write(tmp_path / "b").path
     edit(path, change)
     with pytest.raises(VerifyFailed, match=rf"manifest\.json: changed after the build: {named}"):
         bundle.read(path, check=False)
@@ -130,8 +130,10 @@ def test_a_changed_manifest_is_found_and_the_key_named(
         (lambda d: d.update(digests=3), "'digests' is not a mapping"),
     ],
 )
-def test_a_manifest_of_another_kind_is_refused(tmp_path: Path, tiny: ModuleType, change: object, message: str) -> None:
-    path = tiny.write(tmp_path / "b").path
+def test_a_manifest_of_another_kind_is_refused(
+    tmp_path: Path, tinybundle: ModuleType, change: object, message: str
+) -> None:
+    path = tinybundle.write(tmp_path / "b").path
     edit(path, change)
     with pytest.raises(BundleError, match=message):
         bundle.read(path)
@@ -155,11 +157,13 @@ def test_what_is_not_a_bundle(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["../x", "/etc/passwd", "a/../b", "a//b", "", ".", "a\\b", "c:x", "manifest.json", "x/"]
 )
-def test_a_name_that_leaves_the_bundle_is_refused_on_both_sides(tmp_path: Path, tiny: ModuleType, name: str) -> None:
+def test_a_name_that_leaves_the_bundle_is_refused_on_both_sides(
+    tmp_path: Path, tinybundle: ModuleType, name: str
+) -> None:
     with pytest.raises(BundleError, match="cannot hold a file called"):
-        tiny.write(tmp_path / "b", extra={name: ("other", b"")})
+        tinybundle.write(tmp_path / "b", extra={name: ("other", b"")})
     assert not (tmp_path / "b").exists()
-    made = tiny.write(tmp_path / "b")
+    made = tinybundle.write(tmp_path / "b")
     with pytest.raises(BundleError, match="cannot hold a file called"):
         Manifest.from_bytes(resealed(made.path, name), "manifest.json")
 
@@ -174,14 +178,14 @@ def resealed(path: Path, name: str) -> bytes:
     return json.dumps(data).encode()
 
 
-def test_names_in_folders_are_allowed(tmp_path: Path, tiny: ModuleType) -> None:
+def test_names_in_folders_are_allowed(tmp_path: Path, tinybundle: ModuleType) -> None:
     assert safe_name("stages/1-float.onnx") == "stages/1-float.onnx"
-    made = tiny.write(tmp_path / "b", extra={"stages/1-float.onnx": ("stage", b"x")})
+    made = tinybundle.write(tmp_path / "b", extra={"stages/1-float.onnx": ("stage", b"x")})
     assert made.file("stages/1-float.onnx").read_bytes() == b"x"
 
 
-def test_labels_must_fit_the_model(tmp_path: Path, tiny: ModuleType) -> None:
-    path = tiny.write(tmp_path / "b").path
+def test_labels_must_fit_the_model(tmp_path: Path, tinybundle: ModuleType) -> None:
+    path = tinybundle.write(tmp_path / "b").path
     (path / "labels.txt").write_text("only one\n")
     with pytest.raises(LabelsError, match="holds 1 labels, and the model has 5 classes"):
         bundle.read(path, check=False)

@@ -24,28 +24,28 @@ def names(path: Path) -> set[str]:
     return {file.name for file in path.iterdir()}
 
 
-def test_writing_replaces_the_bundle_that_is_there(tmp_path: Path, tiny: ModuleType) -> None:
-    first = tiny.write(tmp_path / "b", extra={"old.txt": ("other", b"1")})
-    second = tiny.write(tmp_path / "b")
+def test_writing_replaces_the_bundle_that_is_there(tmp_path: Path, tinybundle: ModuleType) -> None:
+    first = tinybundle.write(tmp_path / "b", extra={"old.txt": ("other", b"1")})
+    second = tinybundle.write(tmp_path / "b")
     assert first.sha256 != second.sha256
     assert "old.txt" not in names(tmp_path / "b")
     assert names(tmp_path) == {"b"}
 
 
-def test_an_empty_directory_may_be_replaced(tmp_path: Path, tiny: ModuleType) -> None:
+def test_an_empty_directory_may_be_replaced(tmp_path: Path, tinybundle: ModuleType) -> None:
     (tmp_path / "b").mkdir()
-    assert tiny.write(tmp_path / "b").path == tmp_path / "b"
+    assert tinybundle.write(tmp_path / "b").path == tmp_path / "b"
 
 
-def test_a_directory_of_somebody_else_is_left_alone(tmp_path: Path, tiny: ModuleType) -> None:
+def test_a_directory_of_somebody_else_is_left_alone(tmp_path: Path, tinybundle: ModuleType) -> None:
     (tmp_path / "thesis.tex").write_text("ten years")
     with pytest.raises(BundleError, match=r"holds thesis\.tex, which would be lost"):
-        tiny.write(tmp_path)
+        tinybundle.write(tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "ten years"
 
 
-def test_a_file_somebody_put_into_a_bundle_is_not_lost(tmp_path: Path, tiny: ModuleType) -> None:
-    path = tiny.write(tmp_path / "b").path
+def test_a_file_somebody_put_into_a_bundle_is_not_lost(tmp_path: Path, tinybundle: ModuleType) -> None:
+    path = tinybundle.write(tmp_path / "b").path
     (path / "telemetry.jsonl").write_text("{}")
     with pytest.raises(BundleError, match=r"telemetry\.jsonl"):
         bundle.check_output(path)
@@ -60,13 +60,13 @@ def test_a_file_in_the_way_and_a_directory_that_cannot_be_written(tmp_path: Path
         bundle.check_output(tmp_path / "deep" / "er" / "b")
 
 
-def test_two_files_of_one_name_are_refused(tmp_path: Path, tiny: ModuleType) -> None:
+def test_two_files_of_one_name_are_refused(tmp_path: Path, tinybundle: ModuleType) -> None:
     with pytest.raises(BundleError, match=r"two files of the bundle are called labels\.txt"):
-        tiny.write(tmp_path / "b", extra={"labels.txt": ("other", b"")})
+        tinybundle.write(tmp_path / "b", extra={"labels.txt": ("other", b"")})
 
 
-def test_a_full_disk_leaves_the_old_bundle_whole(tmp_path: Path, tiny: ModuleType, monkeypatch: Any) -> None:
-    old = tiny.write(tmp_path / "b")
+def test_a_full_disk_leaves_the_old_bundle_whole(tmp_path: Path, tinybundle: ModuleType, monkeypatch: Any) -> None:
+    old = tinybundle.write(tmp_path / "b")
     write_file, written = atomic._write_file, []
 
     def fills_up(path: Path, data: bytes) -> None:
@@ -77,7 +77,7 @@ def test_a_full_disk_leaves_the_old_bundle_whole(tmp_path: Path, tiny: ModuleTyp
 
     monkeypatch.setattr(atomic, "_write_file", fills_up)
     with pytest.raises(StorageError, match="the disk is full; what was there is untouched") as caught:
-        tiny.write(tmp_path / "b", extra={})
+        tinybundle.write(tmp_path / "b", extra={})
     assert caught.value.exit_code == 3
     assert len(written) == 2
     assert bundle.read(tmp_path / "b") == old
@@ -85,16 +85,16 @@ def test_a_full_disk_leaves_the_old_bundle_whole(tmp_path: Path, tiny: ModuleTyp
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
-def test_a_really_full_disk(tmp_path: Path, tiny: ModuleType) -> None:
+def test_a_really_full_disk(tmp_path: Path, tinybundle: ModuleType) -> None:
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True)
     if mounted.returncode != 0:
         pytest.skip(f"cannot mount here: {mounted.stderr.decode().strip()}")
     try:
-        old = tiny.write(small / "b")
+        old = tinybundle.write(small / "b")
         with pytest.raises(StorageError, match="the disk is full"):
-            tiny.write(small / "b", extra={"report.html": ("report", b"x" * 100_000)})
+            tinybundle.write(small / "b", extra={"report.html": ("report", b"x" * 100_000)})
         assert bundle.read(small / "b") == old
         assert names(small) == {"b"}
     finally:
@@ -125,12 +125,12 @@ tinybundle.write(Path(sys.argv[2]), extra={"new.txt": ("other", b"2")})
 @pytest.mark.parametrize("stop_at", ["file", "swap"])
 @pytest.mark.parametrize("there_is_one", [True, False])
 def test_kill_9_leaves_the_old_bundle_whole_and_the_next_build_cleans_up(
-    tmp_path: Path, tiny: ModuleType, project_root: Path, stop_at: str, there_is_one: bool
+    tmp_path: Path, tinybundle: ModuleType, project_root: Path, stop_at: str, there_is_one: bool
 ) -> None:
     path = tmp_path / "b"
-    old = tiny.write(path) if there_is_one else None
+    old = tinybundle.write(path) if there_is_one else None
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(Path(tiny.__file__).parent), str(path), stop_at],
+        [sys.executable, "-c", WRITER, str(Path(tinybundle.__file__).parent), str(path), stop_at],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(project_root)},
     )
@@ -144,13 +144,13 @@ def test_kill_9_leaves_the_old_bundle_whole_and_the_next_build_cleans_up(
     process.stdout.close()
     assert (bundle.read(path) == old) if there_is_one else not path.exists()
     assert len(names(tmp_path) - {"b"}) == 1
-    tiny.write(path)
+    tinybundle.write(path)
     assert names(tmp_path) == {"b"}
 
 
-def test_a_reader_always_finds_a_whole_bundle(tmp_path: Path, tiny: ModuleType) -> None:
+def test_a_reader_always_finds_a_whole_bundle(tmp_path: Path, tinybundle: ModuleType) -> None:
     path = tmp_path / "b"
-    parts = [tiny.parts(extra={"n.txt": ("other", str(n).encode())}) for n in range(2)]
+    parts = [tinybundle.parts(extra={"n.txt": ("other", str(n).encode())}) for n in range(2)]
     known = {bundle.write(path, part).sha256 for part in parts}
     stop, seen, failures = threading.Event(), set(), []
 
@@ -174,23 +174,25 @@ def test_a_reader_always_finds_a_whole_bundle(tmp_path: Path, tiny: ModuleType) 
     assert all(isinstance(error, BundleError | VerifyFailed) or "labels" in str(error) for error in failures)
 
 
-def test_without_an_exchange_the_old_bundle_moves_aside(tmp_path: Path, tiny: ModuleType, monkeypatch: Any) -> None:
+def test_without_an_exchange_the_old_bundle_moves_aside(
+    tmp_path: Path, tinybundle: ModuleType, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
-    tiny.write(tmp_path / "b", extra={"old.txt": ("other", b"1")})
-    tiny.write(tmp_path / "b")
+    tinybundle.write(tmp_path / "b", extra={"old.txt": ("other", b"1")})
+    tinybundle.write(tmp_path / "b")
     assert "old.txt" not in names(tmp_path / "b")
     assert names(tmp_path) == {"b"}
 
 
-def test_a_bundle_left_aside_is_put_back(tmp_path: Path, tiny: ModuleType) -> None:
-    old = tiny.write(tmp_path / "b")
+def test_a_bundle_left_aside_is_put_back(tmp_path: Path, tinybundle: ModuleType) -> None:
+    old = tinybundle.write(tmp_path / "b")
     (tmp_path / "b").rename(tmp_path / ".b.old")  # where a stop between the two renames leaves it
     atomic._remove_stale(tmp_path / "b")
     assert bundle.read(tmp_path / "b") == old
 
 
-def test_adding_a_file_makes_a_new_whole_bundle(tmp_path: Path, tiny: ModuleType) -> None:
-    old = tiny.write(tmp_path / "b")
+def test_adding_a_file_makes_a_new_whole_bundle(tmp_path: Path, tinybundle: ModuleType) -> None:
+    old = tinybundle.write(tmp_path / "b")
     new = bundle.add(tmp_path / "b", {"requirements.txt": ("requirements", b"numpy==2\n")}, notes={"locked": True})
     assert new.sha256 != old.sha256
     assert new.file("requirements.txt").read_text() == "numpy==2\n"
@@ -200,8 +202,8 @@ def test_adding_a_file_makes_a_new_whole_bundle(tmp_path: Path, tiny: ModuleType
     }.items()
 
 
-def test_adding_to_a_damaged_bundle_is_refused(tmp_path: Path, tiny: ModuleType) -> None:
-    path = tiny.write(tmp_path / "b").path
+def test_adding_to_a_damaged_bundle_is_refused(tmp_path: Path, tinybundle: ModuleType) -> None:
+    path = tinybundle.write(tmp_path / "b").path
     (path / "model.onnx").write_bytes(b"other")
     with pytest.raises(VerifyFailed, match=r"model\.onnx"):
         bundle.add(path, {})

@@ -1,0 +1,236 @@
+"""Whether a bundle is what its build made, and answers here as it did there.
+
+    report = verify(Path("build/rpi4"))            # hashes, versions, goldens on every engine here, a latency sample
+    report.passed, report.text(), report.to_dict()
+    quick = check_engine(bundle.read(path), engine)  # at the start of a run: a few goldens on an engine that is open
+
+``verify`` looks at everything and then says yes or no; only a path that is no bundle, or a machine without any engine
+for it, is an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit import engines as engine_table
+from edgekit.bundle.golden import Expected, Golden, isa_family
+from edgekit.bundle.read import Bundle, check_files, read
+from edgekit.bundle.tolerance import Tolerance, step_of, steps
+from edgekit.engines.protocol import Engine
+from edgekit.errors import EdgekitError, EngineError, LabelsError, VerifyFailed
+from edgekit.evaluate.verify_report import Check, EngineCheck, Sample, VerifyReport
+from edgekit.labels import format_labels
+
+log = logging.getLogger(__name__)
+
+QUICK_GOLDENS = 2
+# tflite-runtime executes the same file as LiteRT, of which it is an older release.
+_SIBLINGS = {"tflite-runtime": "litert", "litert": "tflite-runtime"}
+
+TakeSample = Callable[[Path, str, int], Sample]
+
+
+def verify(
+    bundle_path: Path | str,
+    *,
+    engines: Sequence[str] | None = None,
+    threads: int | None = None,
+    sample: TakeSample | None = None,
+    family: str | None = None,
+) -> VerifyReport:
+    """Checks files, manifest, engine versions, goldens and budgets.
+
+    Args:
+        bundle_path: a bundle directory.
+        engines: names of those to run; None takes every installed one that has a model in the bundle.
+        threads: per engine; None takes the target profile's.
+        sample: measures latency and memory of one engine (``edgekit.evaluate.sample.take``); None leaves both out.
+        family: the instruction-set family that runs here; None asks the machine.
+
+    Raises:
+        BundleError: there is no bundle, or its manifest cannot be read.
+        EngineError: no engine that is installed here can run any of its models.
+    """
+    path = Path(bundle_path)
+    try:
+        opened = read(path, check=False)
+    except (VerifyFailed, LabelsError) as error:
+        return VerifyReport(path, None, (Check("manifest", False, error.message),), ())
+    problems = check_files(path, opened.manifest)
+    if problems:
+        checks = tuple(Check("files", False, problem) for problem in problems)
+        return VerifyReport(path, opened.sha256, checks, ())
+    checks = (Check("files", True, f"{len(opened.manifest.files)} files have the manifest's hashes"),)
+    checks += _inside_the_models(opened)
+    golden, family = opened.golden(), family or isa_family()
+    names = _runnable(opened, engines)
+    return VerifyReport(
+        path, opened.sha256, checks, tuple(_run(opened, golden, name, threads, family, sample) for name in names)
+    )
+
+
+def check_engine(
+    bundle: Bundle, engine: Engine, *, count: int = QUICK_GOLDENS, family: str | None = None
+) -> EngineCheck:
+    """Runs the first ``count`` goldens on an engine that is already open, with a batch of one.
+
+    The engine's version is not judged here: the goldens are the proof. The hashes are ``bundle.read``'s work.
+    """
+    return _compare(bundle, bundle.golden(count), engine, family or isa_family())
+
+
+def _runnable(bundle: Bundle, names: Sequence[str] | None) -> list[str]:
+    if names is not None:
+        return list(dict.fromkeys(names))
+    there = engine_table.installed()
+    mine = [name for name in there if bundle.has(engine_table.ENGINES[name].model)]
+    if not mine:
+        wanted = [kind for kind in engine_table.ENGINES.values() if bundle.has(kind.model)]
+        raise EngineError(
+            f"{bundle.path}: no inference engine for it is installed",
+            hint=wanted[0].install if wanted else "build the bundle again",
+        )
+    return mine
+
+
+def _run(
+    bundle: Bundle, golden: Golden, name: str, threads: int | None, family: str, sample: TakeSample | None
+) -> EngineCheck:
+    try:
+        engine = engine_table.open(bundle.path, name, threads)
+    except EngineError as error:
+        version = engine_table.installed().get(name, "")
+        return EngineCheck(name, version, family, problems=(error.message,))
+    result = _compare(bundle, golden, engine, family)
+    pinned = bundle.manifest.engines.get(name)
+    if pinned is not None and pinned != engine.version:
+        said = f"{name}: version {engine.version} is installed, and the bundle is proven with {pinned}"
+        result = replace(result, problems=(*result.problems, said))
+    engine.close()
+    if sample is not None:
+        result = _sampled(bundle, result, sample)
+    return result
+
+
+def _compare(bundle: Bundle, golden: Golden, engine: Engine, family: str) -> EngineCheck:
+    """Every golden, one at a time: what a device does with a camera's frames."""
+    result = EngineCheck(engine.name, engine.version, family)
+    expected = golden.of(engine.name, family) or golden.of(_SIBLINGS.get(engine.name, ""), family)
+    if expected is None:
+        return replace(result, problems=(f"{engine.name}: the bundle holds no answers to compare with",))
+    try:
+        raw = np.stack([_answer(engine, image) for image in golden.inputs])
+    except EdgekitError as error:
+        return replace(result, problems=(error.message,))
+    same = (
+        expected.family == family
+        and expected.engine == engine.name
+        and bundle.manifest.engines.get(engine.name) == engine.version
+    )
+    tolerance = Tolerance.from_dict(bundle.manifest.golden.get("tolerance", {}))
+    return judge(result, raw, expected, tolerance.same if same else tolerance.other)
+
+
+def judge(result: EngineCheck, raw: NDArray[Any], expected: Expected, tolerance: float) -> EngineCheck:
+    """Compares answers ``raw`` ``[n, classes]`` with the recorded ones.
+
+    No score may differ by more than ``tolerance`` steps, and the best class must be the recorded one wherever its
+    recorded lead over the second (the margin) exceeds ``tolerance``.
+    """
+    wanted = expected.raw
+    if raw.shape != wanted.shape or raw.dtype != wanted.dtype:
+        said = f"{raw.dtype}{list(raw.shape)} instead of {wanted.dtype}{list(wanted.shape)}"
+        return replace(result, problems=(*result.problems, f"{result.engine}: answers with {said}"))
+    unit = step_of(wanted)
+    got, want = steps(raw, unit), steps(wanted, unit)
+    apart = np.abs(got - want).max(axis=1)
+    top_two = np.sort(want, axis=1)[:, -2:]
+    margin = top_two[:, 1] - top_two[:, 0] if want.shape[1] > 1 else np.full(len(want), np.inf)
+    # Of several equal scores any may be called the best.
+    held = want[np.arange(len(want)), got.argmax(axis=1)] == want.max(axis=1)
+    clear = margin > tolerance
+    problems = list(result.problems)
+    for index in np.flatnonzero(~np.isfinite(apart) | (apart > tolerance)):
+        problems.append(
+            f"{result.engine}: golden {index} is {apart[index]:g} steps from the recorded answer, "
+            f"and {tolerance:g} are allowed"
+        )
+    for index in np.flatnonzero(clear & ~held):
+        problems.append(
+            f"{result.engine}: golden {index} is class {got[index].argmax()}, recorded was {want[index].argmax()} "
+            f"with a lead of {margin[index]:g} steps"
+        )
+    return replace(
+        result,
+        compared_with=f"{expected.engine} on {expected.family}",
+        goldens=len(want),
+        tolerance=tolerance,
+        worst=float(apart.max(initial=0)),
+        mean=float(np.abs(got - want).mean()) if want.size else 0.0,
+        same_top1=int(held.sum()),
+        clear=int(clear.sum()),
+        clear_held=int((clear & held).sum()),
+        problems=tuple(problems),
+    )
+
+
+def _answer(engine: Engine, image: NDArray[np.uint8]) -> NDArray[Any]:
+    if engine.input.shape[1:] != image.shape:
+        raise VerifyFailed(
+            f"{engine.name}: the model takes {list(engine.input.shape[1:])} pixels, "
+            f"and the goldens are {list(image.shape)}"
+        )
+    engine.input[0] = image
+    raw: NDArray[Any] = engine.invoke()[0]
+    return raw
+
+
+def _inside_the_models(bundle: Bundle) -> tuple[Check, ...]:
+    """The labels that travel inside the TFLite file (its associated files are a zip archive) against ``labels.txt``."""
+    checks = []
+    for model in bundle.manifest.models:
+        if model.format != "tflite" or not zipfile.is_zipfile(bundle.path / model.file):
+            continue
+        with zipfile.ZipFile(bundle.path / model.file) as archive:
+            inside = [name for name in archive.namelist() if name.endswith(".txt")]
+            texts = [archive.read(name).decode("utf-8", "replace").split("\n") for name in inside]
+        outside = format_labels(bundle.labels).split("\n")
+        for name, lines in zip(inside, texts, strict=True):
+            same = [line.strip() for line in lines if line.strip()] == [line for line in outside if line]
+            said = f"{model.file}: its own {name} {'equals' if same else 'is not'} the bundle's labels"
+            checks.append(Check("labels", same, said))
+    return tuple(checks)
+
+
+def _sampled(bundle: Bundle, result: EngineCheck, sample: TakeSample) -> EngineCheck:
+    """A short measurement against the profile's budget; only a machine of the target's own kind is held to it."""
+    target = bundle.manifest.target
+    budget, threads = target.get("budget") or {}, int(target.get("threads") or 1)
+    try:
+        taken = sample(bundle.path, result.engine, threads)
+    except EdgekitError as error:
+        return replace(result, problems=(*result.problems, f"{result.engine}: {error.message}"))
+    problems = []
+    on_target = _is_target(target, result.family)
+    limit_ms, limit_mb = budget.get("latency_ms"), budget.get("memory_mb")
+    if on_target and limit_ms is not None and taken.p95_ms > limit_ms:
+        problems.append(
+            f"{result.engine}: 95 % of inferences take up to {taken.p95_ms:.1f} ms; the budget is {limit_ms} ms"
+        )
+    if on_target and limit_mb is not None and taken.peak_mb > limit_mb:
+        problems.append(f"{result.engine}: needs {taken.peak_mb:.0f} MB of memory; the budget is {limit_mb} MB")
+    return replace(result, sample=replace(taken, judged=on_target), problems=(*result.problems, *problems))
+
+
+def _is_target(target: Any, family: str) -> bool:
+    cpu = target.get("cpu") or {}
+    isa = str(cpu.get("isa"))
+    return family.partition("+")[0] == {"armv7": "armv7l"}.get(isa, isa)
