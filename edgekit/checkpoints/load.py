@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from edgekit.checkpoints import torch_file
+from edgekit.checkpoints.content import MAX_FILE_BYTES, StateDict, kind_of, read_state_dict
 from edgekit.checkpoints.families import recognise
 from edgekit.checkpoints.source import Checkpoint
 from edgekit.errors import CheckpointError
-
-# Where training scripts put the state dict inside what they save.
-CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "weights")
-# What wrappers put before every name: DataParallel, torch.compile, Lightning.
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -37,17 +27,42 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path}: {error.message}", hint=error.hint) from error
 
 
+def read_bytes(path: Path) -> bytes:
+    """The whole file.
+
+    Raises:
+        CheckpointError: missing, a folder, unreadable, or larger than any checkpoint of these networks.
+    """
+    try:
+        if path.is_dir():
+            raise CheckpointError("this is a folder", hint="give the file in it")
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise CheckpointError(f"{size} bytes are more than any ShuffleNet checkpoint has ({MAX_FILE_BYTES})")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise CheckpointError("no such file", hint="`edgekit checkpoints list` names published weights") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot be read: {error.strerror}") from error
+
+
 def _load(path: Path) -> Checkpoint:
-    if not path.is_file():
-        raise CheckpointError("no such file" if not path.exists() else "not a file")
-    data = path.read_bytes()
-    if not data:
-        raise CheckpointError("the file is empty")
-    tensors = state_dict(torch_file.read(path))
-    reader = recognise(tensors)
+    data = read_bytes(path)
+    kind = kind_of(data)
+    if kind == "tensorflow" or kind == "onnx":
+        raise CheckpointError(f"{kind} files are not read yet")
+    return _from_state_dict(path, data, read_state_dict(data, kind))
+
+
+def _from_state_dict(path: Path, data: bytes, state: StateDict) -> Checkpoint:
+    reader = recognise(state.tensors)
     if reader is None:
-        raise CheckpointError(f"not a ShuffleNet: tensors are named like {sorted(tensors)[:3]}")
-    reading = reader(tensors)
+        names = ", ".join(repr(name) for name in sorted(state.tensors)[:3])
+        raise CheckpointError(f"not a ShuffleNet: {len(state.tensors)} tensors, named {names}, ...")
+    reading = reader(state.tensors, path.name)
+    labels = state.labels
+    if labels is not None and len(labels) != reading.architecture.classes:
+        labels = None
     return Checkpoint(
         path=path,
         sha256=hashlib.sha256(data).hexdigest(),
@@ -56,23 +71,7 @@ def _load(path: Path) -> Checkpoint:
         weights=reading.weights,
         normalization=reading.normalization,
         image=reading.image,
+        labels=labels,
         classes=reading.architecture.classes,
         notes=reading.notes,
     )
-
-
-def state_dict(saved: Any) -> dict[str, Tensor]:
-    """The tensors in what a training script saved, without wrappers' prefixes and batch counters."""
-    for key in CONTAINERS:
-        if isinstance(saved, Mapping) and isinstance(saved.get(key), Mapping):
-            saved = saved[key]
-            break
-    if not isinstance(saved, Mapping):
-        raise CheckpointError(
-            f"holds a {type(saved).__name__}, expected a state dict", hint="torch.save(model.state_dict(), …)"
-        )
-    tensors = {str(name): value for name, value in saved.items() if isinstance(value, torch.Tensor)}
-    for prefix in PREFIXES:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return {name: value for name, value in tensors.items() if not name.endswith("num_batches_tracked")}

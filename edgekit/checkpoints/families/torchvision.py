@@ -19,7 +19,7 @@ PATTERN = re.compile(r"(conv1|conv5)\.[01]\.\w+|stage\d\.\d+\.branch[12]\.\d\.\w
 _UNIT = re.compile(r"stage(\d)\.(\d+)\.")
 
 
-def read(tensors: Mapping[str, Tensor]) -> Reading:
+def read(tensors: Mapping[str, Tensor], _: str) -> Reading:
     repeats = units_by_stage(tensors, _UNIT)
     architecture, weights = fit(tensors, str, 2, repeats)
     return Reading("torchvision", architecture, weights)
