@@ -1,0 +1,169 @@
+"""What a build knows when it is done, as frozen values: the one input of report.html and of the terminal tables.
+
+A section that a build did not measure is None or empty, and is then absent from the report: nothing is ever filled in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.config.target import Target
+from edgekit.evaluate.accuracy import Accuracy
+from edgekit.evaluate.bench_report import BenchReport
+from edgekit.evaluate.gate import GateResult
+from edgekit.report.cost import Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The checkpoint: file name, sha256 (hex), family ("torchvision", …), architecture in words, parameters, MACs."""
+
+    name: str
+    sha256: str
+    family: str
+    architecture: str
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One file of the bundle; ``format`` and ``precision`` are empty for files that are no model."""
+
+    name: str
+    bytes: int
+    sha256: str
+    format: str = ""
+    precision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNoise:
+    """Where int8 loses signal: one layer's signal-to-quantization-noise ratios against float, in dB.
+
+    ``weights_db``: only this layer's weights quantized, its output compared. ``activations_db``: only this layer's
+    output quantized. ``cumulative_db``: the whole quantized network up to here. None: not measured. ``why`` explains
+    the worst, e.g. "one outlier channel: range 124 where the median is 20".
+    """
+
+    name: str
+    op: str
+    weights_db: float | None = None
+    activations_db: float | None = None
+    cumulative_db: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class RangeHistogram:
+    """The values that one tensor took over the calibration pictures, and the range that was chosen for it.
+
+    ``counts`` int64 ``[bins]`` in equal bins from ``low`` to ``high`` (real units); ``chosen`` is what the 256 levels
+    span.
+    """
+
+    name: str
+    counts: NDArray[np.int64]
+    low: float
+    high: float
+    chosen: tuple[float, float]
+    observer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How alike two things answer over ``n`` pictures, e.g. "ONNX against TFLite" or "float ONNX against torch".
+
+    ``top1_equal`` in percent; ``equal_outputs`` the share of equal output integers in percent (None for floats);
+    ``largest_step`` the largest difference in output steps; ``relative_error`` for floats: max |a − b| / max |a|.
+    """
+
+    what: str
+    n: int
+    top1_equal: float | None = None
+    equal_outputs: float | None = None
+    largest_step: int | None = None
+    relative_error: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationFacts:
+    """The pictures that chose the ranges: how many were used of how many, where from, and what is wrong with them."""
+
+    source: str
+    used: int
+    available: int
+    sha256: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFloat:
+    """A layer left in float: what it gains (dB at the output) and what it costs (ms, where it was measured)."""
+
+    layer: str
+    gain_db: float | None = None
+    cost_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """The same build with one method more or less: what that method is worth."""
+
+    method: str
+    drop_pp: float | None = None
+    agreement: float | None = None
+    sqnr_db: float | None = None
+
+
+@dataclass(frozen=True)
+class BuildRecord:
+    """Everything that a report may show.
+
+    Args:
+        source: the checkpoint.
+        target: the profile as it was used.
+        precision: "int8", "fp16" or "fp32".
+        labels: class names in output order.
+        artifacts: the files of the bundle.
+        float_bytes: size of the float model of the same format and network; None where it was not made.
+        accuracy: measured on labelled or unlabelled pictures; its ``answers`` give the scatter and the pictures that
+            flipped.
+        data: where those pictures are, in words.
+        gate: the judgement of ``accuracy``.
+        speed: a benchmark on the machine that built; rows of precision "fp32" are what int8 is compared with.
+        layers: signal-to-noise layer by layer, in network order.
+        ops: model file → operator → count.
+        cost: MACs, bytes and the roofline of ``target``.
+        stages: stage → seconds, in order.
+        refused: rewrites that refused, and why.
+        settings: what was switched on, e.g. {"observer": "mse", "rounding": "gptq"}.
+    """
+
+    source: Source
+    target: Target
+    precision: str
+    labels: tuple[str, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    float_bytes: int | None = None
+    accuracy: Accuracy | None = None
+    data: str = ""
+    gate: GateResult | None = None
+    speed: BenchReport | None = None
+    layers: tuple[LayerNoise, ...] = ()
+    histograms: tuple[RangeHistogram, ...] = ()
+    parity: tuple[Parity, ...] = ()
+    ops: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    cost: Cost | None = None
+    calibration: CalibrationFacts | None = None
+    kept_float: tuple[KeptFloat, ...] = ()
+    ablations: tuple[Ablation, ...] = ()
+    stages: Mapping[str, float] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    tools: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
