@@ -114,7 +114,9 @@ class _Plan:
         if self.shallow is not None:
             window = cv2.convertScaleAbs(window, self.shallow, alpha=1 / 257)
         small = self.resampler(window)
-        if cv2.cvtColor(small, self.code, out) is not out:  # a view that OpenCV cannot write to gets a copy
+        if out.strides[1:] == (3, 1):
+            cv2.cvtColor(small, self.code, out)
+        else:  # OpenCV only writes to interleaved pixels
             out[...] = cv2.cvtColor(small, self.code)
 
 
