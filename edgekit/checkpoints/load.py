@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from edgekit.checkpoints import tensorflow_file
 from edgekit.checkpoints.content import MAX_FILE_BYTES, StateDict, kind_of, read_state_dict
-from edgekit.checkpoints.families import recognise
+from edgekit.checkpoints.families import recognise, tensorflow
 from edgekit.checkpoints.source import Checkpoint
 from edgekit.errors import CheckpointError
 
@@ -15,12 +16,12 @@ def load(path: str | Path) -> Checkpoint:
     """Reads a checkpoint of any supported family, recognised by its content.
 
     Args:
-        path: the file.
+        path: the file. For a TensorFlow checkpoint its ``.index`` or data file, their common prefix, or their folder.
 
     Raises:
         CheckpointError: the file is missing, broken, hostile, or holds another network.
     """
-    path = Path(path)
+    path = tensorflow_file.resolve(Path(path))
     try:
         return _load(path)
     except CheckpointError as error:
@@ -48,24 +49,33 @@ def read_bytes(path: Path) -> bytes:
 
 def _load(path: Path) -> Checkpoint:
     data = read_bytes(path)
+    digest = hashlib.sha256(data)
     kind = kind_of(data)
-    if kind == "tensorflow" or kind == "onnx":
+    if kind == "onnx":
         raise CheckpointError(f"{kind} files are not read yet")
-    return _from_state_dict(path, data, read_state_dict(data, kind))
+    if kind == "tensorflow":
+        tensors, files = tensorflow_file.read(path, data, tensorflow.PATTERN)
+        for shard in files:
+            digest.update(shard)
+        state = StateDict(tensors)
+    else:
+        state = read_state_dict(data, kind)
+    return _from_state_dict(path, digest.hexdigest(), state)
 
 
-def _from_state_dict(path: Path, data: bytes, state: StateDict) -> Checkpoint:
+def _from_state_dict(path: Path, sha256: str, state: StateDict) -> Checkpoint:
     reader = recognise(state.tensors)
     if reader is None:
         names = ", ".join(repr(name) for name in sorted(state.tensors)[:3])
-        raise CheckpointError(f"not a ShuffleNet: {len(state.tensors)} tensors, named {names}, ...")
+        named = f", named {names}, ..." if names else " of a known naming"
+        raise CheckpointError(f"not a ShuffleNet: {len(state.tensors)} tensors{named}")
     reading = reader(state.tensors, path.name)
     labels = state.labels
     if labels is not None and len(labels) != reading.architecture.classes:
         labels = None
     return Checkpoint(
         path=path,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         family=reading.family,
         architecture=reading.architecture,
         weights=reading.weights,

@@ -78,7 +78,7 @@ class Checkpoint:
 
     Attributes:
         path: the file that was read (for a TensorFlow checkpoint its ``.index``).
-        sha256: of that file's bytes.
+        sha256: of that file's bytes (for TensorFlow followed by its data files').
         family: ``torchvision``, ``megvii``, ``mmpretrain``, ``paddle``, ``tensorflow`` or ``onnx``.
         weights: float32 tensors, strict for ``models.build(architecture, weights)``.
         normalization: what the network expects of pixels.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor
 
-from edgekit.checkpoints.families import megvii, mmpretrain, paddle, torchvision
+from edgekit.checkpoints.families import megvii, mmpretrain, paddle, tensorflow, torchvision
 from edgekit.checkpoints.families.family import Reading
 
 # The tensors, and the file's name for questions that the content leaves open.
@@ -21,6 +21,7 @@ NAMINGS: tuple[tuple[re.Pattern[str], Reader], ...] = (
     (mmpretrain.PATTERN_V1, mmpretrain.read_v1),
     (mmpretrain.PATTERN_V2, mmpretrain.read_v2),
     (paddle.PATTERN, paddle.read),
+    (tensorflow.PATTERN, tensorflow.read),
 )
 
 
