@@ -21,30 +21,31 @@ def load(path: str | Path) -> Checkpoint:
     Raises:
         CheckpointError: the file is missing, broken, hostile, or holds another network.
     """
-    path = tensorflow_file.resolve(Path(path))
+    path = Path(path)
     try:
+        path = tensorflow_file.resolve(path)
         return _load(path)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.message}", hint=error.hint) from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def read_bytes(path: Path) -> bytes:
     """The whole file.
 
     Raises:
-        CheckpointError: missing, a folder, unreadable, or larger than any checkpoint of these networks.
+        CheckpointError: missing, a folder, or larger than any checkpoint of these networks.
+        OSError: unreadable.
     """
-    try:
-        if path.is_dir():
-            raise CheckpointError("this is a folder", hint="give the file in it")
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise CheckpointError(f"{size} bytes are more than any ShuffleNet checkpoint has ({MAX_FILE_BYTES})")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise CheckpointError("no such file", hint="`edgekit checkpoints list` names published weights") from error
-    except OSError as error:
-        raise CheckpointError(f"cannot be read: {error.strerror}") from error
+    if not path.exists():
+        raise CheckpointError("no such file", hint="`edgekit checkpoints list` names published weights")
+    if not path.is_file():
+        raise CheckpointError("this is a folder or a device", hint="give the file in it")
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise CheckpointError(f"{size} bytes are more than any ShuffleNet checkpoint has ({MAX_FILE_BYTES})")
+    return path.read_bytes()
 
 
 def _load(path: Path) -> Checkpoint:

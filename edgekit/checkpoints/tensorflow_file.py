@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ _FOOTER = 48
 _TRAILER = 5  # compression type and checksum behind each block
 MAX_ENTRIES = 100_000
 # tensorflow/core/framework/types.proto
-_DTYPES = {1: np.dtype("<f4"), 2: np.dtype("<f8"), 19: np.dtype("<f2")}
+_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 2: np.dtype("<f8"), 19: np.dtype("<f2")}
 
 Fields = dict[int, list[int | bytes]]
 
@@ -51,15 +52,16 @@ def resolve(path: Path) -> Path:
     if not path.exists():
         return index if index.is_file() else path
     if path.is_dir():
-        state, found = path / "checkpoint", sorted(path.glob("*.index"))
-        if state.is_file():
-            return resolve(state)
+        found = sorted(path.glob("*.index"))
+        if (path / "checkpoint").is_file():
+            return resolve(path / "checkpoint")
         return found[0] if len(found) == 1 else path
     if match := re.fullmatch(r"(.+)\.data-\d{5}-of-\d{5}", path.name):
         return path.with_name(match[1] + ".index")
-    if path.stat().st_size < 1 << 16 and (match := re.match(rb'model_checkpoint_path: "([^"]+)"', path.read_bytes())):
-        # Only the last part of the name: a state file does not send the reader elsewhere.
-        return path.with_name(Path(match[1].decode("utf-8", "replace")).name + ".index")
+    if path.is_file() and path.stat().st_size < 1 << 16:
+        state = re.match(rb'model_checkpoint_path: "([^"]+)"', path.read_bytes())
+        if state:  # only the last part of the name: a state file does not send the reader elsewhere
+            return path.with_name(Path(state[1].decode("utf-8", "replace")).name + ".index")
     return path
 
 
