@@ -1,0 +1,1 @@
+"""The checks of ``edgekit doctor``: each module looks at one side of the machine and yields findings."""

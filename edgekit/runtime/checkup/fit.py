@@ -1,0 +1,58 @@
+"""Whether a bundle was made for this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgekit.engines import ENGINES
+from edgekit.runtime.checkup.finding import Finding
+from edgekit.runtime.checkup.world import World
+
+
+def check(world: World, bundle: Path) -> Iterator[Finding]:
+    """The manifest's target against this processor and these engine versions.
+
+    Reads only the manifest; `edgekit verify` checks hashes and answers.
+    """
+    try:
+        manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
+        target: dict[str, Any] = manifest["target"]
+        cpu, engine = target["cpu"], target["engine"]
+    except (OSError, ValueError, KeyError, TypeError):
+        yield Finding("bundle", "problem", f"{bundle}: not a bundle", "edgekit build --target …")
+        return
+    machine = world.machine
+    facts = {"target": target.get("name"), "made_for": cpu.get("isa"), "here": machine.isa}
+    name = f"{bundle} (target {target.get('name')})"
+    if cpu.get("isa") != machine.isa:
+        yield Finding(
+            "bundle",
+            "warning",
+            f"{name} was made for {cpu.get('isa')}, and this is {machine.isa}: answers may differ by a step or two",
+            f"edgekit verify {bundle}, or edgekit build --target host",
+            facts,
+        )
+    elif cpu.get("dot_product") and not machine.dot_product:
+        yield Finding(
+            "bundle",
+            "warning",
+            f"{name} was made for a processor with 8-bit dot products, and this one has none",
+            f"edgekit verify {bundle}",
+            facts,
+        )
+    else:
+        yield Finding("bundle", "ok", f"{name} was made for this kind of processor", facts=facts)
+    pinned = engine.get("versions") or {}
+    for kind in ENGINES.values():
+        here, wanted = world.installed(kind.distribution), pinned.get(kind.name)
+        if here and wanted and here != wanted:
+            yield Finding(
+                "bundle",
+                "note",
+                f"{kind.name} {here} is installed, and {bundle} was proven with {wanted}",
+                f"pip install {kind.distribution}=={wanted}",
+                {"engine": kind.name, "installed": here, "proven": wanted},
+            )
