@@ -20,9 +20,9 @@ Pixels = NDArray[np.uint8]
 # Output rows per matrix product. The weights of neighbouring rows overlap, so they share one small dense matrix;
 # 8 wastes few multiplications on zeros and is what BLAS kernels are wide.
 _BAND = 8
-# Columns per matrix product: the panel stays in the first-level cache, and below the size where OpenBLAS would start
-# threads whose hand-over costs more than the product.
-_PANEL = 1024
+# Multiplications per matrix product: below the 2^18 where OpenBLAS starts threads (interface/gemm.c), whose hand-over
+# costs more than so small a product.
+_PRODUCT = 200_000
 # From this reduction on, whole blocks of pixels are averaged first (see TriangleResampler).
 _BLOCK_FROM = 4.0
 
@@ -97,18 +97,18 @@ class TriangleResampler:
         self._block = max(1, int(min(rows[0] / rows[1], columns[0] / columns[1]) / 2))
         if self._block * 2 < _BLOCK_FROM:
             self._block = 1
-        (y0, y1), self._row_bands, height = _bands(rows, self._block)
-        (x0, x1), self._column_bands, width = _bands(columns, self._block)
+        (y0, y1), row_bands, height = _bands(rows, self._block)
+        (x0, x1), column_bands, width = _bands(columns, self._block)
         self.window = (slice(y0, y1), slice(x0, x1))
         out_h, out_w = rows[3], columns[3]
         self._blocks = np.empty((height, width, channels), np.uint8)
-        # "turned" arrays have x before y, so that the pass over x is a product with rows too.
+        # "turned" has x before y, so that the pass over x is a product with whole rows too.
         self._turned = np.empty((width, height, channels), np.uint8)
-        self._narrow = np.empty((out_w, height, channels), np.uint8)
+        self._across = _Product(column_bands, width, out_w, height * channels)
         self._upright = np.empty((height, out_w, channels), np.uint8)
+        self._down = _Product(row_bands, height, out_h, out_w * channels)
+        self._narrow = np.empty((out_w, height, channels), np.uint8)
         self._small = np.empty((out_h, out_w, channels), np.uint8)
-        self._floats = np.empty(max(self._turned.size, self._upright.size), np.float32)
-        self._sums = np.empty(max(self._narrow.size, self._small.size), np.float32)
 
     @property
     def window_shape(self) -> tuple[int, int]:
@@ -119,25 +119,37 @@ class TriangleResampler:
             cv2.resize(window, self._blocks.shape[1::-1], self._blocks, interpolation=cv2.INTER_AREA)
             window = self._blocks
         cv2.transpose(window, self._turned)
-        self._multiply(self._column_bands, self._turned, self._narrow)
+        self._across(self._turned, self._narrow)
         cv2.transpose(self._narrow, self._upright)
-        self._multiply(self._row_bands, self._upright, self._small)
+        self._down(self._upright, self._small)
         return self._small
 
-    def _multiply(self, bands: list[tuple[int, NDArray[np.float32]]], source: Pixels, target: Pixels) -> None:
-        """``target`` = banded matrix × ``source`` over the first axis, rounded to the nearest 8-bit value."""
-        flat = source.reshape(len(source), -1)
-        floats = self._floats[: flat.size].reshape(flat.shape)
-        floats[...] = flat
-        sums = self._sums[: target.size].reshape(len(target), -1)
+
+class _Product:
+    """A banded matrix times uint8 rows, rounded to the nearest uint8.
+
+    Every operand of every small product is a view that is made once: slicing would cost as much as multiplying.
+    """
+
+    def __init__(self, bands: list[tuple[int, NDArray[np.float32]]], rows_in: int, rows_out: int, columns: int) -> None:
+        self._floats = np.empty((rows_in, columns), np.float32)
+        self._sums = np.empty((rows_out, columns), np.float32)
+        self._steps: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]] = []
         row = 0
         for start, weights in bands:
             count, taps = weights.shape
-            for column in range(0, flat.shape[1], _PANEL):
-                panel = slice(column, column + _PANEL)
-                np.matmul(weights, floats[start : start + taps, panel], out=sums[row : row + count, panel])
+            width = max(1, _PRODUCT // weights.size)
+            for column in range(0, columns, width):
+                panel = slice(column, column + width)
+                operands = self._floats[start : start + taps, panel], self._sums[row : row + count, panel]
+                self._steps.append((weights, *operands))
             row += count
-        cv2.convertScaleAbs(sums, target.reshape(len(target), -1))
+
+    def __call__(self, source: Pixels, target: Pixels) -> None:
+        self._floats[...] = source.reshape(self._floats.shape)
+        for weights, floats, sums in self._steps:
+            np.matmul(weights, floats, out=sums)
+        cv2.convertScaleAbs(self._sums, target.reshape(self._sums.shape))
 
 
 def triangle_weights(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
