@@ -53,7 +53,7 @@ def _load(path: Path) -> Checkpoint:
     digest = hashlib.sha256(data)
     kind = kind_of(data)
     if kind == "onnx":
-        raise CheckpointError(f"{kind} files are not read yet")
+        return _from_onnx(path, digest.hexdigest(), data)
     if kind == "tensorflow":
         tensors, files = tensorflow_file.read(path, data, tensorflow.PATTERN)
         for shard in files:
@@ -62,6 +62,27 @@ def _load(path: Path) -> Checkpoint:
     else:
         state = read_state_dict(data, kind)
     return _from_state_dict(path, digest.hexdigest(), state)
+
+
+def _from_onnx(path: Path, sha256: str, data: bytes) -> Checkpoint:
+    from edgekit.checkpoints import onnx_contract, onnx_file
+
+    graph, quantized = onnx_file.read(data, path.parent)
+    classes = onnx_file.classes(graph)
+    contract = onnx_contract.read(graph)
+    labels = contract.labels if contract.labels is not None and len(contract.labels) == classes else None
+    return Checkpoint(
+        path=path,
+        sha256=sha256,
+        family="onnx",
+        graph=graph,
+        normalization=contract.normalization,
+        image=contract.image,
+        labels=labels,
+        classes=classes,
+        quantized=quantized,
+        notes=contract.notes,
+    )
 
 
 def _from_state_dict(path: Path, sha256: str, state: StateDict) -> Checkpoint:
