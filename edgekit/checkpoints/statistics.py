@@ -10,10 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from edgekit.contracts import Normalization
+
+UNIT_RGB = Normalization("rgb", std=(255.0, 255.0, 255.0))
 
 # Residuals relative to the norm of the running means. Trained networks seen: 0.004 to 0.035 for the input, 0.15 to
 # 0.18 for the right activation and above 0.42 for the wrong one; random ones are above 0.8 in both.
@@ -31,6 +36,19 @@ class InputStatistics:
 
     mean: tuple[float, float, float]
     spread: float
+
+    @property
+    def scale(self) -> Literal["pixels", "unit", "normalized"]:
+        """Pixels of 0–255, of 0–1, or brought to a mean near 0: their spreads are about 60, 0.25 and 1."""
+        if self.spread > 10:
+            return "pixels"
+        return "unit" if self.spread < 0.5 and all(0 < mean < 1 for mean in self.mean) else "normalized"
+
+    def describe(self) -> str:
+        """One sentence for a person."""
+        means = ", ".join(f"{mean:.2f}" for mean in self.mean)
+        kind = {"pixels": "pixels of 0–255", "unit": "pixels of 0–1", "normalized": "normalized pixels"}[self.scale]
+        return f"the first batch norm was trained on inputs of mean {means} and deviation {self.spread:.2f}: {kind}"
 
 
 def input_statistics(weight: Tensor, mean: Tensor, variance: Tensor) -> InputStatistics | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from edgekit.checkpoints.families.family import Reading, units_by_stage
 from edgekit.checkpoints.layout import fit
-from edgekit.checkpoints.statistics import input_statistics
+from edgekit.checkpoints.statistics import UNIT_RGB, input_statistics
 from edgekit.contracts import IMAGENET, ImageContract, Normalization
 from edgekit.errors import CheckpointError
 
@@ -27,7 +27,6 @@ PATTERN_V2 = re.compile(
     r"|classifier\.(0\.)?(weight|bias)"
 )
 RAW_BGR = Normalization("bgr")
-UNIT_RGB = Normalization("rgb", std=(255.0, 255.0, 255.0))
 IMAGE = ImageContract(interpolation="linear")
 
 _STAGED_UNIT = re.compile(r"stage(\d)\.(\d+)\.")
@@ -64,13 +63,8 @@ def _trained_input(weights: Mapping[str, Tensor]) -> tuple[Normalization, tuple[
     seen = input_statistics(weights["conv1.0.weight"], weights["conv1.1.running_mean"], weights["conv1.1.running_var"])
     if seen is None:
         return RAW_BGR, ()
-    shown = ", ".join(f"{mean:.2f}" for mean in seen.mean)
-    measured = f"the first batch norm was trained on inputs of mean {shown} and standard deviation {seen.spread:.2f}"
-    if seen.spread > 10:
-        return RAW_BGR, (f"{measured}: pixels of 0–255",)
-    if seen.spread < 0.5 and all(0 < mean < 1 for mean in seen.mean):
-        return UNIT_RGB, (f"{measured}: pixels of 0–1",)
-    return IMAGENET, (f"{measured}: normalized pixels",)
+    scale = {"pixels": RAW_BGR, "unit": UNIT_RGB, "normalized": IMAGENET}[seen.scale]
+    return scale, (seen.describe(),)
 
 
 def _width(tensors: Mapping[str, Tensor], branch: str, *layers: str) -> int | None:
