@@ -71,6 +71,8 @@ class Intake:
                     frame = self.feeds[number].mailbox.take()
                     if frame is not None:
                         self._turn = (number + 1) % len(self.feeds)
+                        if self.feeds[number].spec.recorded:
+                            frame.captured_at = time.monotonic()
                         return frame
                 self.raise_failed()
                 left = deadline - time.monotonic()

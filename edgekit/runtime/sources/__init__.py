@@ -6,6 +6,7 @@ A new kind of source is one module with a ``Source`` in it and one line in :func
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from edgekit.errors import CameraError
@@ -31,7 +32,7 @@ def specify(camera: CameraOptions, resilience: Resilience, on_end: OnEnd = "exit
     if text == "demo":
         from edgekit.runtime.sources.demo import DemoSource
 
-        return _spec(camera, "demo", False, DemoSource)
+        return _recorded(camera, "demo", DemoSource)
     if text == "-":
         from edgekit.runtime.sources.pipe import PipeSource
 
@@ -52,8 +53,14 @@ def specify(camera: CameraOptions, resilience: Resilience, on_end: OnEnd = "exit
     return _path(camera, text, resilience, on_end)
 
 
-def _spec(camera: CameraOptions, name: str, live: bool, make: type[Source] | object) -> SourceSpec:
-    return SourceSpec(name, live if camera.live is None else camera.live, make)  # type: ignore[arg-type]
+def _spec(camera: CameraOptions, name: str, live: bool, make: Callable[[], Source]) -> SourceSpec:
+    return SourceSpec(name, live if camera.live is None else camera.live, make)
+
+
+def _recorded(
+    camera: CameraOptions, name: str, make: Callable[[], Source], fingerprint: Callable[[], object] | None = None
+) -> SourceSpec:
+    return SourceSpec(name, bool(camera.live), make, recorded=True, fingerprint=fingerprint)
 
 
 def _device(camera: CameraOptions, text: str, resilience: Resilience) -> SourceSpec:
@@ -82,12 +89,11 @@ def _path(camera: CameraOptions, text: str, resilience: Resilience, on_end: OnEn
         from edgekit.runtime.sources.pictures import PictureSource
 
         follow = on_end == "wait"
-        return _spec(camera, text, False, lambda: PictureSource(text, follow=follow))
+        return _recorded(camera, text, lambda: PictureSource(text, follow=follow))
     if path.exists():
         from edgekit.runtime.sources.video import VideoSource
 
-        spec = _spec(camera, text, False, lambda: VideoSource(path))
-        return SourceSpec(spec.name, spec.live, spec.make, lambda: _stat(path))
+        return _recorded(camera, text, lambda: VideoSource(path), lambda: _stat(path))
     from edgekit.runtime.cameras import find_by_name
 
     if found := find_by_name(text):

@@ -61,10 +61,13 @@ class SourceSpec:
         name: for people; holds no password.
         live: pictures come when they come, and the newest is the one wanted; otherwise each counts, in order.
         make: a new, unopened source.
+        recorded: the pictures were taken some other day, so how long one waited to be read says nothing: its age
+            counts from when the loop takes it.
         fingerprint: changes when there is something new to read (a file rewritten); None where nothing can say so.
     """
 
     name: str
     live: bool
     make: Callable[[], Source]
+    recorded: bool = False
     fingerprint: Callable[[], object] | None = None

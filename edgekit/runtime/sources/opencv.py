@@ -79,7 +79,7 @@ class CaptureSource:
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         text = f"{width}x{height}"
         if 0.1 < fps < 1000:  # streams that do not know report 90000 or 0
-            text += f" at {fps:g} fps"
+            text += f" at {fps:.4g} fps"
         code = int(self._capture.get(cv2.CAP_PROP_FOURCC))
         letters = bytes((code >> shift) & 0xFF for shift in (0, 8, 16, 24)) if code > 0 else b""
         if len(letters) == 4 and all(32 < letter < 127 for letter in letters):

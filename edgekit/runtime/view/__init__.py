@@ -1,0 +1,8 @@
+"""``--view-port``: one page with the picture, the answer and how the device is doing.
+
+gallery.py   the newest picture of each camera, encoded once for all viewers
+board.py     the figures of the page, gathered from results and events
+server.py    HTTP: who may look, and what they get
+sink.py      connects these to the loop
+page.html    the page: no build step, nothing from elsewhere
+"""
