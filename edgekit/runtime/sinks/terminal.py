@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
 from edgekit.runtime.frames import Image
 from edgekit.runtime.results import Dropped, Event, Health, Result, Session, SourceDown, SourceUp, Summary
@@ -39,11 +41,14 @@ class Terminal(Sink):
         self._counted_at = 0.0
         self._counted = 0
         self._fps = 0.0
+        self._lifted: list[tuple[logging.StreamHandler[Any], TextIO]] = []
 
     def start(self, session: Session) -> None:
         self._session = session
         self._counted_at = self._clock()
         model = ", ".join(session.model[key] for key in ("architecture", "precision", "target") if key in session.model)
+        if self._live:
+            self._lift_logs()
         what = f" ({model})" if model else ""
         self._print(f"{session.bundle}{what} on {session.engine} {session.engine_version}, {_threads(session.threads)}")
 
@@ -61,11 +66,10 @@ class Terminal(Sink):
             self._health = event
         elif isinstance(event, SourceUp):
             self._state[event.camera] = event.obtained
-            self._print(f"{self._name(event.camera)}: {'back, ' if event.reconnected else ''}{event.obtained}")
+            if not event.reconnected:  # outages and returns are logged, here and everywhere else
+                self._print(f"{self._name(event.camera)}: {event.obtained}")
         elif isinstance(event, SourceDown):
             self._state[event.camera] = f"down: {event.reason}"
-            if event.retrying:
-                self._print(f"{event.reason}; trying again")
 
     def finish(self, summary: Summary) -> None:
         if self._latest:
@@ -73,6 +77,19 @@ class Terminal(Sink):
             self._drawn_lines = 0  # leave the last picture standing
         for line in summary_lines(summary):
             self._print(line)
+
+    def close(self) -> None:
+        for handler, stream in self._lifted:
+            handler.setStream(stream)
+        self._lifted.clear()
+
+    def _lift_logs(self) -> None:
+        """Lets log lines appear above the redrawn block, which would otherwise wipe them away."""
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream in (sys.stderr, sys.stdout):
+                above = _Above(handler.stream, self._erase)
+                self._lifted.append((handler, handler.stream))
+                handler.setStream(above)
 
     def _draw(self, now: float) -> None:
         if now > self._counted_at:
@@ -131,6 +148,7 @@ class Terminal(Sink):
     def _erase(self) -> None:
         if self._drawn_lines:
             self._stream.write(f"\x1b[{self._drawn_lines}A\x1b[J")  # up, and clear to the end of the screen
+            self._stream.flush()
             self._drawn_lines = 0
 
     @property
@@ -143,6 +161,21 @@ class Terminal(Sink):
 
     def _name(self, camera: int) -> str:
         return self._session.cameras[camera] if self._session is not None else f"camera {camera}"
+
+
+class _Above:
+    """A stream for log lines that first clears the block standing there; it comes back with the next drawing."""
+
+    def __init__(self, stream: TextIO, clear: Callable[[], None]) -> None:
+        self._stream = stream
+        self._clear = clear
+
+    def write(self, text: str) -> int:
+        self._clear()
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def summary_lines(summary: Summary) -> list[str]:
