@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.config.target import Target
+from edgekit.config.target import Precision, Target
 from edgekit.evaluate.accuracy import Accuracy
 from edgekit.evaluate.bench_report import BenchReport
 from edgekit.evaluate.gate import GateResult
@@ -146,7 +146,7 @@ class BuildRecord:
 
     source: Source
     target: Target
-    precision: str
+    precision: Precision
     labels: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     float_bytes: int | None = None
