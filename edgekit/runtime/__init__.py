@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from edgekit.runtime.options import Resilience as Resilience
     from edgekit.runtime.options import Roi as Roi
     from edgekit.runtime.options import RunOptions as RunOptions
-    from edgekit.runtime.outputs import OutputOptions as OutputOptions
-    from edgekit.runtime.outputs import sinks_for as sinks_for
     from edgekit.runtime.results import Result as Result
     from edgekit.runtime.results import Summary as Summary
     from edgekit.runtime.signals import Stop as Stop
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
 _WHERE = {
     "list_cameras": "cameras",
     "run": "loop",
-    "OutputOptions": "outputs",
-    "sinks_for": "outputs",
     "CameraOptions": "options",
     "Decision": "options",
     "Resilience": "options",

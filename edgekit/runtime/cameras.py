@@ -11,9 +11,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """One camera: what to type after ``--camera`` (``use``), its device file, its name and its lasting path."""
+    """One camera: what to type after ``--camera`` (``source``), its device file, its name and its lasting path."""
 
-    use: str
+    source: str
     path: str
     name: str
     by_id: str | None = None

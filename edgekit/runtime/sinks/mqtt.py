@@ -44,33 +44,36 @@ class Broker:
     every_s: float = 5.0
     discovery: bool = True
 
-    @classmethod
-    def parse(cls, url: str, *, device: str = "") -> Broker:
-        """From ``mqtt://[user:password@]host[:port]`` or ``mqtts://…``.
 
-        Raises:
-            UsageError: not such a URL; the message holds no password.
-        """
-        bare, login = split_login(url if "://" in url else f"mqtt://{url}")
-        parts = urlsplit(bare)
-        hint = "mqtt://user:password@broker.local:1883"
-        try:
-            port = parts.port
-        except ValueError:
-            raise UsageError(f"--mqtt {redact(url)}: the port is not a number", hint=hint) from None
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-            raise UsageError(f"--mqtt {redact(url)}: not a broker's URL", hint=hint)
-        tls = parts.scheme == "mqtts"
-        return cls(parts.hostname, port or (8883 if tls else 1883), tls, login, device or socket.gethostname())
+def broker(url: str, *, device: str = "") -> Broker:
+    """From ``mqtt://[user:password@]host[:port]`` or ``mqtts://…``.
+
+    Args:
+        device: this machine's name in topics; empty takes its host name.
+
+    Raises:
+        UsageError: not such a URL; the message holds no password.
+    """
+    bare, login = split_login(url if "://" in url else f"mqtt://{url}")
+    parts = urlsplit(bare)
+    hint = "mqtt://user:password@broker.local:1883"
+    try:
+        port = parts.port
+    except ValueError:
+        raise UsageError(f"--mqtt {redact(url)}: the port is not a number", hint=hint) from None
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+        raise UsageError(f"--mqtt {redact(url)}: not a broker's URL", hint=hint)
+    tls = parts.scheme == "mqtts"
+    return Broker(parts.hostname, port or (8883 if tls else 1883), tls, login, device or socket.gethostname())
 
 
 class Mqtt(Sink):
     """Publishes without ever waiting: a broker that is down is said once and tried again in the background."""
 
-    def __init__(self, broker: Broker, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._broker = broker
+    def __init__(self, to: Broker, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._broker = to
         self._clock = clock
-        self._id = slug(broker.device) or "device"
+        self._id = slug(to.device) or "device"
         self._prefix = f"edgekit/{self._id}"
         self._client: Any = None
         self._model = ""

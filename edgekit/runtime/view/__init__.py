@@ -6,3 +6,7 @@ server.py    HTTP: who may look, and what they get
 sink.py      connects these to the loop
 page.html    the page: no build step, nothing from elsewhere
 """
+
+from edgekit.runtime.view.sink import View
+
+__all__ = ["View"]
