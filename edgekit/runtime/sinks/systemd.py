@@ -63,7 +63,8 @@ class SystemdSink(Sink):
             return
         rate = (self._frames - self._frames_then) / (now - self._status_at) if self._frames_then else 0.0
         figures = f"{rate:.1f} fps, " if rate else ""
-        self._notifier.status(f"{self._frames} frames, {figures}{result.label}, age {result.frame_age_ms:.0f} ms")
+        count = f"{self._frames} frame{'s' if self._frames > 1 else ''}"
+        self._notifier.status(f"{count}, {figures}{result.label}, age {result.frame_age_ms:.0f} ms")
         self._status_at, self._frames_then = now, self._frames
 
     def event(self, event: Event) -> None:
