@@ -47,7 +47,7 @@ class _NoCsi:
 
 def _camera(world: World, camera: Camera) -> Finding:
     facts = camera.to_dict()
-    name = f"{camera.name} ({camera.path if camera.kind == 'v4l2' else camera.use})"
+    name = f"{camera.name} ({camera.path if camera.kind == 'v4l2' else camera.source})"
     if camera.kind != "v4l2":
         return Finding("camera", "ok", name, facts=facts)
     path = Path(camera.path)
@@ -63,7 +63,7 @@ def _camera(world: World, camera: Camera) -> Finding:
         says = f"{name}: in use by {who}; a camera serves one program at a time"
         mend = f"kill {holders[0][0]}, or use another camera"
         return Finding("camera", "warning", says, mend, {**facts, "used_by": [number for number, _ in holders]})
-    return Finding("camera", "ok", f"{name}: --camera {camera.by_id or camera.use}", facts=facts)
+    return Finding("camera", "ok", f"{name}: --camera {camera.by_id or camera.source}", facts=facts)
 
 
 def _holders(root: Path, device: Path) -> list[tuple[int, str]]:
