@@ -21,6 +21,7 @@ from typing import Any
 from edgekit.contracts import ImageContract
 from edgekit.engines.protocol import Engine, Images
 from edgekit.errors import EngineError, LabelsError, UsageError
+from edgekit.evaluate.bench_report import columns
 from edgekit.evaluate.compare import Answers, Comparison, LoadPicture, Progress, compare
 from edgekit.evaluate.pictures import Picture, evenly, labelled, picture_files
 from edgekit.evaluate.statistics import paired_drop, wilson
@@ -79,6 +80,33 @@ class Accuracy:
             "skipped": len(self.unreadable),
             "notes": list(self.notes),
         }
+
+    def text(self) -> str:
+        """The same figures as a table for a terminal, then what is worth knowing about them."""
+        head = ("model", "engine", "top-1 %", "95 %", "top-5 %", "drop pp", "95 % paired", "agrees %", "SQNR dB")
+        rows = [self._row(name) for name in self.engines]
+        shown = [i for i in range(len(head)) if i < 2 or any(row[i] for row in rows)]
+        lines = columns([[row[i] for i in shown] for row in (head, *rows)], left=2)
+        skipped = f", {len(self.unreadable)} unreadable skipped" if self.unreadable else ""
+        lines += ["", f"{self.n} pictures{skipped}"]
+        if "onnx_tflite" in self.agreement:
+            lines.append(f"model.onnx and model.tflite answer alike on {self.agreement['onnx_tflite']:.2f} %")
+        return "\n".join([*lines, *self.notes])
+
+    def _row(self, name: str) -> tuple[str, ...]:
+        model, noise = self.models.get(name), self.sqnr_db.get(name)
+        drop, interval = self.drop_pp.get(name), self.drop_ci95.get(name)
+        return (
+            name,
+            self.engines[name],
+            "" if model is None else f"{model.top1:.2f}",
+            "" if model is None else f"{model.ci95[0]:.2f}–{model.ci95[1]:.2f}",
+            "" if model is None else f"{model.top5:.2f}",
+            "" if drop is None else f"{drop:+.2f}",
+            "" if interval is None else f"{interval[0]:+.2f} … {interval[1]:+.2f}",
+            f"{self.agreement[name]:.2f}" if name in self.agreement else "",
+            "" if noise is None else "equal" if math.isinf(noise) else f"{noise:.1f}",
+        )
 
 
 def evaluate(

@@ -48,6 +48,7 @@ main{padding-top:6px;padding-bottom:40px}
 table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
 th{font-weight:560;color:var(--soft);text-align:left;font-size:12.5px;padding:6px 12px 6px 0;
 border-bottom:1px solid var(--line);white-space:nowrap;vertical-align:bottom}
+td:first-child{min-width:92px}
 td{padding:6px 12px 6px 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
 tr:last-child td{border-bottom:0}
 .num{text-align:right;white-space:nowrap}th.num:last-child,td.num:last-child{padding-right:0}

@@ -86,6 +86,15 @@ def test_the_json_object_has_the_promised_keys_and_no_infinity() -> None:
     assert data["skipped"] == 0
 
 
+def test_the_terminal_table_holds_the_same_figures() -> None:
+    lines = measured(broken=1).text().splitlines()
+    assert lines[0].split()[:4] == ["model", "engine", "top-1", "%"]
+    assert lines[3].split()[:4] == ["tflite", "fake", "0", "50.00"] and "+33.33" in lines[3]
+    assert "6 pictures, 1 unreadable skipped" in lines
+    unlabelled = measured(labelled=False).text()
+    assert "top-1" not in unlabelled and "66.67" in unlabelled
+
+
 def test_without_a_float_model_nothing_is_compared_with_it() -> None:
     engines = {"onnx": fakes.TableEngine(ONNX), "tflite": fakes.TableEngine(TFLITE)}
     found = summarize(compare(engines, pictures(), load), list(engines), {})
