@@ -18,12 +18,12 @@ Fields of :class:`Target` (``Target.to_dict()`` / ``Target.from_dict()`` for man
     threads       precision(int8|fp16|fp32)
     input         height width resize interpolation, each None = as the checkpoint says;
                   Input.image(own) -> ImageContract
-    quantization  observer(auto|minmax|moving-average|percentile|entropy|mse) percentile equalize bias_correction
-                  rounding(nearest|gptq|adaround) scale_search calibration_images seed
+    quantization  observer(auto|minmax|moving-average|percentile|entropy|mse) equalize bias_correction
+                  rounding(nearest|second-moment) scale_search calibration_images seed
                   keep_float(tuple of names, or "auto") softmax(keep|drop) reduce_range(bool, or "auto")
     gate          max_drop_pp min_agreement min_sqnr_db, each None = unchecked
     budget        latency_ms memory_mb, each None = unchecked
-    camera        width height fps fourcc backend rotate flip open_timeout_s stall_timeout_s
+    camera        width height fps fourcc rotate flip open_timeout_s stall_timeout_s
                   reconnect_min_s reconnect_max_s
     peers         tuple of Peer: tool model precision threads latency_ms source
 
@@ -31,30 +31,47 @@ Fields of :class:`Deploy` (paths absolute once loaded)::
 
     checkpoint (path or catalogue name) labels calibration evaluation targets output precision path
     gate          max_drop_pp min_agreement min_sqnr_db, each None = as the target says
-    run           camera engine threads top_k max_fps every smoothing threshold on_end verify telemetry
-                  metrics_port view_port view_host
+    run           camera engine threads top_k max_fps every smoothing threshold hysteresis roi on_end verify
+                  telemetry metrics_port view_port view_host
 """
 
-from edgekit.config.deploy import Deploy, GateOverride, Run
-from edgekit.config.load import check, deploy_target, list_targets, load_deploy, load_target
-from edgekit.config.schema import deploy_schema, target_schema
-from edgekit.config.target import (
-    Budget,
-    Camera,
-    Cpu,
-    Engine,
-    EngineName,
-    Gate,
-    Input,
-    MacsPerCycle,
-    Memory,
-    Os,
-    Peer,
-    Precision,
-    Quantization,
-    Target,
-    Versions,
-)
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgekit.config.deploy import Deploy, GateOverride, Run
+    from edgekit.config.load import check, deploy_target, list_targets, load_deploy, load_target
+    from edgekit.config.schema import deploy_schema, target_schema
+    from edgekit.config.target import (
+        Budget,
+        Camera,
+        Cpu,
+        Engine,
+        EngineName,
+        Gate,
+        Input,
+        MacsPerCycle,
+        Memory,
+        Os,
+        Peer,
+        Precision,
+        Quantization,
+        Target,
+        Versions,
+    )
+
+_HOMES = {
+    "deploy": ("Deploy", "GateOverride", "Run"),
+    "load": ("check", "deploy_target", "list_targets", "load_deploy", "load_target"),
+    "schema": ("deploy_schema", "target_schema"),
+    "target": (
+        "Budget", "Camera", "Cpu", "Engine", "EngineName", "Gate", "Input", "MacsPerCycle", "Memory", "Os", "Peer",
+        "Precision", "Quantization", "Target", "Versions",
+    ),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Budget",
@@ -83,3 +100,10 @@ __all__ = [
     "load_target",
     "target_schema",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # On first use only: a device that asks for one fact of the machine needs neither PyYAML nor every settings class.
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(f"edgekit.config.{_HOME_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -35,6 +35,13 @@ class Run:
     every: int = setting("classify every Nth frame", 1, low=1, high=100000)
     smoothing: float = setting("weight of the past in the running mean of the scores; 0: none", 0.0, low=0, high=0.999)
     threshold: float = setting("least probability of an answer; below it the answer is unknown", 0.0, low=0, high=1)
+    hysteresis: float = setting("by how much another label must win to replace the current one", 0.0, low=0, high=1)
+    roi: str | None = setting(
+        "part of the picture to look at: x,y,width,height in pixels, or as fractions such as 0.25,0.0,0.5,1.0",
+        None,
+        pattern=r"\s*[\d.]+\s*(,\s*[\d.]+\s*){3}",
+        form="x,y,width,height",
+    )
     on_end: Literal["exit", "loop", "wait"] = setting("what happens when a file or stream ends", "exit")
     verify: bool = setting("check the bundle's golden answers before the first frame", True)
     telemetry: str | None = setting("file for one JSON line per result", None, path=True)

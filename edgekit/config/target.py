@@ -20,7 +20,7 @@ Isa = Literal["aarch64", "armv7", "x86_64"]
 EngineName = Literal["litert", "onnxruntime", "tflite-runtime"]
 Precision = Literal["int8", "fp16", "fp32"]
 Observer = Literal["auto", "minmax", "moving-average", "percentile", "entropy", "mse"]
-Rounding = Literal["nearest", "gptq", "adaround"]
+Rounding = Literal["nearest", "second-moment"]
 
 NAME = r"[a-z0-9][a-z0-9._-]*"
 _VERSION = r"[0-9]+(\.[0-9]+)*([a-z0-9.+-]*)?"
@@ -120,10 +120,9 @@ class Quantization:
     """How float becomes int8; each method can be switched off here."""
 
     observer: Observer = setting("how activation ranges are chosen; auto measures per tensor", "auto")
-    percentile: float = setting("share of values inside the range, for observer: percentile", 99.99, low=90, high=100)
     equalize: bool = setting("cross-layer equalization (exact in float)", True)
     bias_correction: bool = setting("correct each bias for the mean error of its quantized layer", True)
-    rounding: Rounding = setting("rounding of weights; gptq and adaround use calibration second moments", "gptq")
+    rounding: Rounding = setting("rounding of weights; second-moment uses the calibration inputs", "second-moment")
     scale_search: bool = setting("search each weight scale for the least error instead of max / 127", True)
     calibration_images: int = setting("images used of the calibration set", 256, low=1, high=100000)
     seed: int = setting("which images are drawn when the set is larger", 0, low=0, high=2**31 - 1)
@@ -166,9 +165,8 @@ class Camera:
         pattern=r"[A-Za-z0-9 ]{4}",
         form="four characters such as MJPG",
     )
-    backend: Literal["auto", "v4l2", "gstreamer", "ffmpeg", "picamera2"] = setting("how the camera is opened", "auto")
     rotate: Literal[0, 90, 180, 270] = setting("clockwise rotation of the picture, degrees", 0)
-    flip: Literal["none", "horizontal", "vertical", "both"] = setting("mirror the picture", "none")
+    flip: Literal["none", "horizontal", "vertical"] = setting("mirror the picture", "none")
     open_timeout_s: float = setting("how long opening may take, s", 10, low=0.1, high=600)
     stall_timeout_s: float = setting("no frame for this long is a stall, s", 2, low=0.1, high=600)
     reconnect_min_s: float = setting("first pause before reconnecting, s", 0.25, low=0.01, high=600)
