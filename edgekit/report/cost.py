@@ -158,10 +158,15 @@ def cost(model: ir.Model, target: Target, network: str = "") -> Cost:
     Raises:
         GraphError: a convolution or matrix product whose shapes cannot be known.
     """
-    operators = count(model)
-    return Cost(
-        operators, target.name, tuple(roofline(operators, target)), tuple(p for p in target.peers if p.model == network)
-    )
+    return with_target(count(model), target, network)
+
+
+def with_target(operators: Sequence[OperatorCost], target: Target | None, network: str = "") -> Cost:
+    """The cost of counted operators; without a target there are no floors and no peers."""
+    if target is None:
+        return Cost(tuple(operators), "", (), ())
+    peers = tuple(peer for peer in target.peers if peer.model == network)
+    return Cost(tuple(operators), target.name, tuple(roofline(operators, target)), peers)
 
 
 def count(model: ir.Model) -> tuple[OperatorCost, ...]:
