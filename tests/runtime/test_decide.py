@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from edgekit.runtime import Decision
+from edgekit.runtime.decide import Decider, softmax, top_k
+
+LABELS = ("a", "b", "c")
+
+
+def scores(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def play(decider: Decider, *frames: np.ndarray) -> list[str]:
+    said = []
+    for frame in frames:
+        smooth = decider.smooth(frame)
+        said.append(decider.label(smooth, top_k(smooth, LABELS, 1)[0], LABELS))
+    return said
+
+
+@given(hnp.arrays(np.float32, st.integers(1, 60), elements=st.floats(-50, 50, width=32)), st.integers(1, 70))
+def test_top_k_is_what_a_full_sort_gives(values: np.ndarray, k: int) -> None:
+    labels = [str(index) for index in range(values.size)]
+    expected = sorted(range(values.size), key=lambda index: (-values[index], index))[:k]
+    assert [prediction.index for prediction in top_k(values, labels, k)] == expected
+
+
+@given(hnp.arrays(np.float32, st.integers(1, 60), elements=st.floats(-1e4, 1e4, width=32)))
+def test_softmax_gives_probabilities_in_the_same_order(values: np.ndarray) -> None:
+    best = int(values.argmax())
+    found = softmax(values.copy())
+    assert np.isclose(found.sum(), 1.0, atol=1e-4)
+    assert found[best] == found.max()
+
+
+def test_smoothing_is_an_exponential_moving_average() -> None:
+    decider = Decider(Decision(smoothing=0.25))
+    decider.smooth(scores(1, 0, 0))
+    assert np.allclose(decider.smooth(scores(0, 1, 0)), (0.75, 0.25, 0))
+    assert np.allclose(decider.smooth(scores(0, 1, 0)), (0.5625, 0.4375, 0))
+    decider.reset()
+    assert np.allclose(decider.smooth(scores(0, 1, 0)), (0, 1, 0))
+
+
+def test_smoothing_does_not_write_into_the_scores_it_was_given() -> None:
+    decider = Decider(Decision(smoothing=0.5))
+    first, second = scores(1, 0, 0), scores(0, 1, 0)
+    decider.smooth(first)
+    decider.smooth(second)
+    assert first.tolist() == [1, 0, 0]
+    assert second.tolist() == [0, 1, 0]
+
+
+def test_a_flickering_answer_holds_still_with_hysteresis() -> None:
+    flicker = [scores(0.45, 0.40, 0.15), scores(0.40, 0.45, 0.15)] * 3
+    assert play(Decider(Decision()), *flicker) == ["a", "b"] * 3
+    assert play(Decider(Decision(hysteresis=0.1)), *flicker) == ["a"] * 6
+    assert play(Decider(Decision(hysteresis=0.1)), *flicker, scores(0.2, 0.6, 0.2)) == ["a"] * 6 + ["b"]
+
+
+def test_below_the_threshold_is_unknown_and_forgets_the_label() -> None:
+    decider = Decider(Decision(threshold=0.5, hysteresis=0.3))
+    frames = (scores(0.6, 0.3, 0.1), scores(0.4, 0.35, 0.25), scores(0.25, 0.55, 0.2))
+    # The last would not beat "a" by the hysteresis, but "a" had already been given up.
+    assert play(decider, *frames) == ["a", "unknown", "b"]
