@@ -22,7 +22,7 @@ SCHEMA = 1
 """Raised when an older edgekit could misread a newer manifest; new optional keys do not raise it."""
 
 NAME = "manifest.json"
-ROLES = ("model", "labels", "golden", "report", "reference", "requirements", "stage", "other")
+ROLES = ("model", "labels", "golden", "report", "reference", "requirements", "wheel", "stage", "other")
 
 T = TypeVar("T")
 

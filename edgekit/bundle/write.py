@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,7 @@ def add(
     path: Path | str,
     extra: Mapping[str, tuple[str, bytes]],
     *,
+    without_roles: Sequence[str] = (),
     golden: Golden | None = None,
     engines: Mapping[str, str] | None = None,
     notes: Mapping[str, Any] | None = None,
@@ -106,6 +107,7 @@ def add(
 
     Args:
         extra: name → (role, content), as in :class:`Parts`.
+        without_roles: files of these roles do not stay (unless ``extra`` has them).
         golden: goldens with more recorded answers, in place of those that are there.
         engines, notes: merged into the manifest's.
 
@@ -113,8 +115,12 @@ def add(
         VerifyFailed, BundleError: the bundle is damaged.
         StorageError: as for :func:`write`.
     """
-    old = read(path)
-    content = {entry.name: (entry.role, old.file(entry.name).read_bytes()) for entry in old.manifest.files}
+    old = read(path, every_file=True)
+    content = {
+        entry.name: (entry.role, old.file(entry.name).read_bytes())
+        for entry in old.manifest.files
+        if entry.role not in without_roles
+    }
     content.update(extra)
     if golden is not None:
         content[goldens.NAME] = ("golden", goldens.to_bytes(golden))

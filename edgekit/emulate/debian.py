@@ -46,8 +46,8 @@ def unpack(packages: tuple[str, ...], architecture: str, into: Path) -> tuple[De
         try:
             _apt(work, architecture, "update")
         except DeviceError as error:
-            # One list of several may be broken for a while (a mirror in the middle of its sync): what was fetched of the
-            # others decides whether the packages can be had.
+            # One list of several may be broken for a while (a mirror in the middle of its sync): whether the others
+            # have the packages is for the next step to find out.
             log.warning("%s", error.message)
         _apt(work, architecture, "install", "-y", "--download-only", *packages)
         debs = []

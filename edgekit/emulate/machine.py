@@ -1,4 +1,4 @@
-"""The machine that a target profile describes, as qemu-user, apt and pip know it."""
+"""The machine that a target profile describes, as qemu-user and apt know it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ class Machine:
     cores: int
     python: str  # "3.11"
     cpuinfo: str
-    platforms: tuple[str, ...]  # pip's platform tags, best first
 
     @property
     def debian(self) -> str:
@@ -79,20 +78,7 @@ def machine_of(target: Target, cpu: str | None = None) -> Machine:
         cores=target.cpu.cores,
         python=target.os.python,
         cpuinfo=cpuinfo(target.cpu.isa, cpu, target.cpu.cores),
-        platforms=platforms(target.cpu.isa, target.os.glibc),
     )
-
-
-def platforms(isa: str, glibc: str) -> tuple[str, ...]:
-    """The wheel platform tags that pip accepts on a board with this glibc, best first (PEP 600)."""
-    suffix = {"aarch64": "aarch64", "armv7": "armv7l"}[isa]
-    newest = int(glibc.split(".")[1])
-    tags = []
-    for minor in range(newest, 16, -1):
-        tags.append(f"manylinux_2_{minor}_{suffix}")
-        if minor == 17:
-            tags.append(f"manylinux2014_{suffix}")
-    return (*tags, f"linux_{suffix}")
 
 
 def cpuinfo(isa: str, cpu: str, cores: int) -> str:

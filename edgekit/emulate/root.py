@@ -23,12 +23,12 @@ from typing import Any
 from edgekit.config import Target
 from edgekit.emulate import debian, wheels
 from edgekit.emulate.machine import Machine
-from edgekit.emulate.wheels import Pin
+from edgekit.emulate.wheels import Pin, Platform
 from edgekit.errors import DeviceError, StorageError
 
 RECORD = "edgekit-root.json"
 # Raised when roots are made differently: older ones are then prepared again.
-_LAYOUT = 1
+_LAYOUT = 2
 _BASE_PACKAGES = ("python3", "libgomp1", "libstdc++6")
 
 Say = Callable[[str], None]
@@ -49,11 +49,19 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgekit"
 
 
-def prepare(target: Target, machine: Machine, *, pins: tuple[Pin, ...] | None = None, say: Say | None = None) -> Root:
+def prepare(
+    target: Target,
+    machine: Machine,
+    *,
+    pins: tuple[Pin, ...] | None = None,
+    local: Path | None = None,
+    say: Say | None = None,
+) -> Root:
     """The root for a target: from the cache, or made now (needs a network; about a minute and 700 MB).
 
     Args:
         pins: exactly these wheels (a bundle's lock); None takes the newest that the profile's pins allow, once.
+        local: a directory of wheels to take before asking pip's index.
         say: told each step.
 
     Raises:
@@ -61,29 +69,34 @@ def prepare(target: Target, machine: Machine, *, pins: tuple[Pin, ...] | None = 
         StorageError: the disk is full.
     """
     wanted = wheels.requirements(target)
-    path = cache_directory() / "roots" / _name(machine, pins or wanted)
+    path = cache_directory() / "roots" / _name(machine, wheels.platform_of(target), pins or wanted)
     with _locked(path):
         record = _read_record(path)
         if record is None:
-            record = _make(path, target, machine, pins, say or (lambda text: None))
+            record = _make(path, target, machine, pins, local, say or (lambda text: None))
     return Root(path, record)
 
 
-def application() -> Path:
-    """A directory with this edgekit's wheel unpacked, from the cache or made now; named by its content."""
-    file, content = wheels.edgekit_wheel()
+def application(content: bytes | None = None) -> Path:
+    """A directory with an edgekit wheel unpacked, from the cache or made now; named by its content.
+
+    Args:
+        content: the wheel; None takes this very edgekit.
+    """
+    content = content or wheels.edgekit_wheel()[1]
     path = cache_directory() / "applications" / hashlib.sha256(content).hexdigest()[:16]
     with _locked(path):
         if not path.is_dir():
             with _fresh(path) as fresh:
-                (fresh / file).write_bytes(content)
+                wheel = fresh / "edgekit.whl"
+                wheel.write_bytes(content)
                 wheels.install(fresh, fresh)
-                (fresh / file).unlink()
+                wheel.unlink()
     return path
 
 
-def _name(machine: Machine, chosen: tuple[Pin, ...] | tuple[str, ...]) -> str:
-    content = [_LAYOUT, _BASE_PACKAGES, machine.platforms, [str(item) for item in chosen]]
+def _name(machine: Machine, platform: Platform, chosen: tuple[Pin, ...] | tuple[str, ...]) -> str:
+    content = [_LAYOUT, _BASE_PACKAGES, platform.tags, [str(item) for item in chosen]]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return f"{machine.debian}-python{machine.python}-{digest[:12]}"
 
@@ -96,7 +109,9 @@ def _read_record(path: Path) -> dict[str, Any] | None:
     return record
 
 
-def _make(path: Path, target: Target, machine: Machine, pins: tuple[Pin, ...] | None, say: Say) -> dict[str, Any]:
+def _make(
+    path: Path, target: Target, machine: Machine, pins: tuple[Pin, ...] | None, local: Path | None, say: Say
+) -> dict[str, Any]:
     # OpenCV comes with some 150 packages on 32-bit ARM; the engines and goldens do without it, `run` needs it.
     packages = (*_BASE_PACKAGES, *wheels.debian_packages(target))
     try:
@@ -110,10 +125,10 @@ def _make(path: Path, target: Target, machine: Machine, pins: tuple[Pin, ...] | 
                     hint="run this on the Debian release that the target profile names",
                 )
             say("asking pip which wheels the target takes")
-            pins = pins or wheels.resolve(target, machine)
+            pins = pins or wheels.resolve(target)
             with tempfile.TemporaryDirectory(prefix="edgekit-wheels-") as scratch:
                 say(f"fetching {len(pins)} wheels")
-                wheels.download(pins, machine, Path(scratch))
+                wheels.download(pins, wheels.platform_of(target), Path(scratch), local)
                 site = fresh / "usr" / "local" / "lib" / f"python{machine.python}" / "dist-packages"
                 site.mkdir(parents=True, exist_ok=True)
                 wheels.install(Path(scratch), site)
@@ -142,6 +157,11 @@ def _furnish(root: Path, machine: Machine) -> None:
         (cpus / name).write_text(f"0-{machine.cores - 1}\n")
     for name in ("null", "zero", "urandom", "random"):
         (root / "dev" / name).touch()
+    # What Debian's alternatives system would link, had the packages' scripts run.
+    for library in (*root.glob("usr/lib/*/blas/libblas.so.3"), *root.glob("usr/lib/*/lapack/liblapack.so.3")):
+        link = library.parent.parent / library.name
+        if not link.exists():
+            link.symlink_to(Path(library.parent.name) / library.name)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,6 @@ from urllib.parse import unquote, urlsplit
 
 import edgekit
 from edgekit.config import Target
-from edgekit.emulate.machine import Machine
 from edgekit.engines import ENGINES
 from edgekit.errors import DeviceError
 
@@ -36,6 +35,14 @@ DEBIAN_ON_ARMV7 = {
 
 
 @dataclass(frozen=True, slots=True)
+class Platform:
+    """What decides which wheels pip takes: the Python version and its platform tags, best first."""
+
+    python: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Pin:
     """One wheel, exactly: distribution name, version, file name and the sha256 of the file."""
 
@@ -43,6 +50,14 @@ class Pin:
     version: str
     file: str
     sha256: str
+
+
+def platform_of(target: Target) -> Platform:
+    """The target's: every glibc up to its own, newest first (PEP 600)."""
+    suffix = {"armv7": "armv7l"}.get(target.cpu.isa, target.cpu.isa)
+    newest = int(target.os.glibc.split(".")[1])
+    tags = [f"manylinux_2_{minor}_{suffix}" for minor in range(newest, 16, -1)]
+    return Platform(target.os.python, (*tags, f"manylinux2014_{suffix}", f"linux_{suffix}"))
 
 
 def requirements(target: Target) -> tuple[str, ...]:
@@ -66,16 +81,16 @@ def debian_packages(target: Target) -> tuple[str, ...]:
     return tuple(DEBIAN_ON_ARMV7.values()) if target.cpu.isa == "armv7" else ()
 
 
-def resolve(target: Target, machine: Machine) -> tuple[Pin, ...]:
+def resolve(target: Target) -> tuple[Pin, ...]:
     """Every wheel that a target needs, dependencies included, sorted by name.
 
     Raises:
         DeviceError: pip cannot reach its index, or some package has no wheel for the target.
     """
-    wanted = requirements(target)
+    wanted, platform = requirements(target), platform_of(target)
     # On 32-bit ARM what Debian brings must not be asked of pip, so the engine comes without its dependency on NumPy.
     groups = [(wanted, False)]
-    if machine.isa == "armv7":
+    if target.cpu.isa == "armv7":
         engines = tuple(
             text for text in wanted if text.partition("==")[0] in {k.distribution for k in ENGINES.values()}
         )
@@ -85,7 +100,7 @@ def resolve(target: Target, machine: Machine) -> tuple[Pin, ...]:
         with tempfile.TemporaryDirectory(prefix="edgekit-pip-") as scratch:
             report = Path(scratch) / "report.json"
             flags = ["--dry-run", "--ignore-installed", "--report", str(report), "--target", scratch]
-            _pip("install", *flags, *_tags(machine), *(["--no-deps"] if alone else []), *texts)
+            _pip("install", *flags, *_flags(platform), *(["--no-deps"] if alone else []), *texts)
             found = json.loads(report.read_text("utf-8"))["install"]
         for item in found:
             name, version = item["metadata"]["name"], item["metadata"]["version"]
@@ -95,8 +110,11 @@ def resolve(target: Target, machine: Machine) -> tuple[Pin, ...]:
     return tuple(pins[name] for name in sorted(pins))
 
 
-def download(pins: tuple[Pin, ...], machine: Machine, into: Path) -> None:
+def download(pins: tuple[Pin, ...], platform: Platform, into: Path, local: Path | None = None) -> None:
     """Fetches exactly these wheels into a directory; pip checks every hash.
+
+    Args:
+        local: a directory of wheels to take before asking the index.
 
     Raises:
         DeviceError: as for :func:`resolve`.
@@ -104,7 +122,8 @@ def download(pins: tuple[Pin, ...], machine: Machine, into: Path) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as listed:
         listed.write(pin_lines(pins))
         listed.flush()
-        _pip("download", "--no-deps", "--require-hashes", *_tags(machine), "-d", str(into), "-r", listed.name)
+        found = ["--find-links", str(local)] if local is not None and local.is_dir() else []
+        _pip("download", "--no-deps", "--require-hashes", *_flags(platform), *found, "-d", str(into), "-r", listed.name)
 
 
 def pin_lines(pins: tuple[Pin, ...]) -> str:
@@ -184,9 +203,9 @@ def _base_requirements() -> dict[str, str]:
     return found
 
 
-def _tags(machine: Machine) -> list[str]:
-    flags = ["--only-binary=:all:", "--implementation", "cp", "--python-version", machine.python]
-    return flags + [part for tag in machine.platforms for part in ("--platform", tag)]
+def _flags(platform: Platform) -> list[str]:
+    flags = ["--only-binary=:all:", "--implementation", "cp", "--python-version", platform.python]
+    return flags + [part for tag in platform.tags for part in ("--platform", tag)]
 
 
 def _pip(command: str, *arguments: str) -> None:

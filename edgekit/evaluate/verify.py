@@ -45,6 +45,7 @@ def verify(
     threads: int | None = None,
     sample: TakeSample | None = None,
     family: str | None = None,
+    keep: Callable[[Expected], None] | None = None,
 ) -> VerifyReport:
     """Checks files, manifest, engine versions, goldens and budgets.
 
@@ -54,6 +55,7 @@ def verify(
         threads: per engine; None takes the target profile's.
         sample: measures latency and memory of one engine (``edgekit.evaluate.sample.take``); None leaves both out.
         family: the instruction-set family that runs here; None asks the machine.
+        keep: is given each engine's own answers, for those who want to record them.
 
     Raises:
         BundleError: there is no bundle, or its manifest cannot be read.
@@ -71,10 +73,11 @@ def verify(
     checks = (Check("files", True, f"{len(opened.manifest.files)} files have the manifest's hashes"),)
     checks += _inside_the_models(opened)
     golden, family = opened.golden(), family or isa_family()
-    names = _runnable(opened, engines)
-    return VerifyReport(
-        path, opened.sha256, checks, tuple(_run(opened, golden, name, threads, family, sample) for name in names)
-    )
+    results = []
+    for name in _runnable(opened, engines):
+        result = _run(opened, golden, name, threads, family, keep)
+        results.append(_sampled(opened, result, sample) if sample is not None and result.goldens else result)
+    return VerifyReport(path, opened.sha256, checks, tuple(results))
 
 
 def check_engine(
@@ -102,25 +105,34 @@ def _runnable(bundle: Bundle, names: Sequence[str] | None) -> list[str]:
 
 
 def _run(
-    bundle: Bundle, golden: Golden, name: str, threads: int | None, family: str, sample: TakeSample | None
+    bundle: Bundle,
+    golden: Golden,
+    name: str,
+    threads: int | None,
+    family: str,
+    keep: Callable[[Expected], None] | None,
 ) -> EngineCheck:
     try:
         engine = engine_table.open(bundle.path, name, threads)
     except EngineError as error:
         version = engine_table.installed().get(name, "")
         return EngineCheck(name, version, family, problems=(error.message,))
-    result = _compare(bundle, golden, engine, family)
+    result = _compare(bundle, golden, engine, family, keep)
     pinned = bundle.manifest.engines.get(name)
     if pinned is not None and pinned != engine.version:
         said = f"{name}: version {engine.version} is installed, and the bundle is proven with {pinned}"
         result = replace(result, problems=(*result.problems, said))
     engine.close()
-    if sample is not None:
-        result = _sampled(bundle, result, sample)
     return result
 
 
-def _compare(bundle: Bundle, golden: Golden, engine: Engine, family: str) -> EngineCheck:
+def _compare(
+    bundle: Bundle,
+    golden: Golden,
+    engine: Engine,
+    family: str,
+    keep: Callable[[Expected], None] | None = None,
+) -> EngineCheck:
     """Every golden, one at a time: what a device does with a camera's frames."""
     result = EngineCheck(engine.name, engine.version, family)
     expected = golden.of(engine.name, family) or golden.of(_SIBLINGS.get(engine.name, ""), family)
@@ -130,6 +142,8 @@ def _compare(bundle: Bundle, golden: Golden, engine: Engine, family: str) -> Eng
         raw = np.stack([_answer(engine, image) for image in golden.inputs])
     except EdgekitError as error:
         return replace(result, problems=(error.message,))
+    if keep is not None:
+        keep(Expected(engine.name, family, raw))
     same = (
         expected.family == family
         and expected.engine == engine.name
