@@ -33,7 +33,8 @@ def export(checkpoint: Checkpoint) -> ir.Model:
 
     network = models.build(checkpoint.architecture, checkpoint.weights)
     example = torch.zeros(1, 3, checkpoint.image.height, checkpoint.image.width)
-    # The exporter reports its progress on stdout, which belongs to --json.
+    # The exporter reports its progress on stdout, which belongs to --json, and logs which packages it did without.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()) as said, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(network, (example,), dynamo=True, external_data=False, verbose=False)

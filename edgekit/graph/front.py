@@ -41,7 +41,7 @@ def fold_normalization(network: Network, normalization: Normalization) -> Networ
     for index in readers:
         layer = network.layers[index]
         weight, bias = layer.parameters
-        channels = layer.inputs[0][:, 1]
+        channels = layer.inputs[0][:, 1].copy()
         layer.weight = weight / std[channels][None, :, None, None]
         layer.inputs[0][:, 1] = order[channels]
         if any(layer.pads) and np.any(colour):
@@ -50,9 +50,7 @@ def fold_normalization(network: Network, normalization: Normalization) -> Networ
             layer.bias = bias - np.einsum("oikl,i->o", layer.weight, mean[channels])
     of = network.layers[0]
     wires = np.stack([np.zeros(3, dtype=np.int64), np.arange(3)], axis=1)
-    network.layers.append(
-        Layer("center", "center", [wires], 3, of.height, of.width, colour=tuple(colour.tolist()))
-    )
+    network.layers.append(Layer("center", "center", [wires], 3, of.height, of.width, colour=tuple(colour.tolist())))
     return prune(sort(network))
 
 

@@ -31,6 +31,7 @@ class Lowered:
     output: Literal["logits", "probabilities"]
     before: dict[str, int]  # operators of the source graph, by count
     after: dict[str, int]
+    dropped_softmax: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -55,7 +56,7 @@ def lower(
     """
     network = trace(model, image.height, image.width)
     network = prune(network)
-    network, output = _softmax(network, keep=softmax == "keep")
+    network, output, dropped = _softmax(network, keep=softmax == "keep")
     network = fold_affine(network)
     if normalization is not None:
         network = fold_normalization(network, normalization)
@@ -63,20 +64,27 @@ def lower(
     network = tidy(network)
     lowered = rebuild(network, pixels=normalization is not None)
     return Lowered(
-        lowered, len(network.output), output, census(model), census(lowered), tuple(network.notes)
+        model=lowered,
+        classes=len(network.output),
+        output=output,
+        before=census(model),
+        after=census(lowered),
+        dropped_softmax=dropped,
+        notes=tuple(network.notes),
     )
 
 
-def _softmax(network: Network, *, keep: bool) -> tuple[Network, Literal["logits", "probabilities"]]:
+def _softmax(network: Network, *, keep: bool) -> tuple[Network, Literal["logits", "probabilities"], bool]:
+    """The network without a softmax at its end if that may go, what its scores then are, and whether it went."""
     index = int(network.output[0, 0])
     layer = network.layers[index]
     if layer.kind != "softmax":
-        return network, "logits"
+        return network, "logits", False
     if keep or np.any(network.output[:, 0] != index):
-        return network, "probabilities"
+        return network, "probabilities", False
     network.output = layer.inputs[0][network.output[:, 1]]
     network.notes.append("the softmax at the end was dropped: scores are logits")
-    return prune(network), "logits"
+    return prune(network), "logits", True
 
 
 def census(model: ir.Model) -> dict[str, int]:

@@ -94,7 +94,9 @@ def _conv(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts) 
     bias = _constant(consts, node, 2) if len(consts) > 2 and consts[2] is not None else np.zeros(len(weight))
     groups = int(attribute(node, "group", 1))
     if weight.ndim != 4 or weight.shape[1] * groups != len(wires) or len(weight) % groups or lowest:
-        raise GraphError(f"{_where(node)}: weights {list(weight.shape)} in {groups} groups do not fit {len(wires)} channels")
+        raise GraphError(
+            f"{_where(node)}: weights {list(weight.shape)} in {groups} groups do not fit {len(wires)} channels"
+        )
     height, width = _size(tracer, wires)
     kernel = (weight.shape[2], weight.shape[3])
     strides, pads, (high, wide) = _window(node, kernel, height, width, extra)
@@ -164,7 +166,10 @@ def _dense(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts)
         raise GraphError(f"{_where(node)}: weights {list(weight.shape)} do not fit an input of shape {list(x.shape)}")
     wires, _, _ = tracer.channels(x.reshape(1, -1), node)
     if _size(tracer, wires) != (1, 1):
-        raise GraphError(f"{_where(node)} reads single pixels of a picture", hint="edgekit places classifiers that end in a global average pool")
+        raise GraphError(
+            f"{_where(node)} reads single pixels of a picture",
+            hint="edgekit places classifiers that end in a global average pool",
+        )
     bias = np.broadcast_to(bias, (len(weight),)).copy()
     result = tracer.add(Layer(_label(node, 1), "gemm", [wires], len(weight), 1, 1, weight, bias))
     return result.reshape(*x.shape[:-1], len(weight))

@@ -85,7 +85,14 @@ class _Builder:
         if scores.producer() is None or scores.name == picture.name:
             scores = self._node("Identity", [scores], "scores", scores.shape)
         scores.name = "scores"
-        graph = ir.Graph([picture], [scores], nodes=self.nodes, initializers=self.constants, opset_imports={"": OPSET}, name="edgekit")
+        graph = ir.Graph(
+            [picture],
+            [scores],
+            nodes=self.nodes,
+            initializers=self.constants,
+            opset_imports={"": OPSET},
+            name="edgekit",
+        )
         return ir.Model(graph, ir_version=9, producer_name="edgekit")
 
     def _cuts(self) -> list[list[int]]:
@@ -190,9 +197,7 @@ class _Builder:
             inputs = [self._constant(f"{layer.name}.weight", weight), self._constant(f"{layer.name}.bias", bias)]
             if layer.kind == "gemm":
                 return self._node("Gemm", [self._flat(read[0]), *inputs], layer.name, shape[:2], {"transB": 1})
-            return self._node(
-                "Conv", [read[0], *inputs], layer.name, shape, {**_window(layer), "group": layer.groups}
-            )
+            return self._node("Conv", [read[0], *inputs], layer.name, shape, {**_window(layer), "group": layer.groups})
         attributes: dict[str, Any] = {}
         if layer.kind in ("maxpool", "avgpool"):
             attributes = _window(layer)

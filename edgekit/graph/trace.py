@@ -111,7 +111,9 @@ class Tracer:
         if key not in self.shared:
             of = self.layers[index]
             wires = np.stack([np.full(of.channels, index), np.arange(of.channels)], axis=1)
-            self.add(Layer(f"{of.name}.{label or kind}", kind, [wires], of.channels, of.height, of.width, limits=limits))
+            self.add(
+                Layer(f"{of.name}.{label or kind}", kind, [wires], of.channels, of.height, of.width, limits=limits)
+            )
             self.shared[key] = len(self.layers) - 1
         return self.shared[key]
 
@@ -177,7 +179,7 @@ def _constant(node: ir.Node, operands: list[NDArray[Any] | None], opset: int) ->
         [onnx.helper.make_value_info(n, onnx.TypeProto()) for n in proto.output],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    feeds = {v.name: x for v, x in zip(node.inputs, operands, strict=True) if v is not None}
+    feeds: dict[str, Any] = {v.name or "": x for v, x in zip(node.inputs, operands, strict=True) if v is not None}
     try:
         return [np.asarray(v) for v in ReferenceEvaluator(model).run(None, feeds)]
     except Exception as error:  # the evaluator raises whatever numpy does
@@ -200,7 +202,9 @@ def trace(model: ir.Model, height: int, width: int) -> Network:
     opset = model.opset_imports.get("") or 18
     pictures = [v for v in graph.inputs if v.name not in graph.initializers]
     if len(pictures) != 1 or not graph.outputs:
-        raise GraphError(f"the graph has {len(pictures)} inputs and {len(graph.outputs)} outputs, an image classifier one each")
+        raise GraphError(
+            f"the graph has {len(pictures)} inputs and {len(graph.outputs)} outputs, an image classifier one each"
+        )
     shape = [d if isinstance(d, int) and d > 0 else None for d in (pictures[0].shape or [None] * 4)]
     if len(shape) != 4 or shape[1] not in (None, 3):
         raise GraphError(f"input '{pictures[0].name}' of shape {pictures[0].shape} is no [N, 3, H, W] picture")
@@ -215,7 +219,11 @@ def trace(model: ir.Model, height: int, width: int) -> Network:
     for node in graph:
         held = [None if v is None else consts.get(v) for v in node.inputs]
         moved = [None if v is None else ids.get(v) for v in node.inputs]
-        unknown = [v.name for v, c, m in zip(node.inputs, held, moved, strict=True) if v is not None and c is None and m is None]
+        unknown = [
+            v.name
+            for v, c, m in zip(node.inputs, held, moved, strict=True)
+            if v is not None and c is None and m is None
+        ]
         if unknown:
             raise GraphError(f"{node.op_type} '{node.name}' reads '{unknown[0]}', which nothing defines")
         if all(m is None for m in moved):

@@ -94,7 +94,7 @@ def _average_pool(op: Op, x: torch.Tensor) -> torch.Tensor:
 
 _PLAIN: dict[str, Callable[..., torch.Tensor]] = {
     "Transpose": lambda op, x: x.permute(*op.integers("perm", (0, 3, 1, 2))),
-    "Cast": lambda op, x: x.to(torch.float32),
+    "Cast": lambda op, x: x.to(torch.float32) - op.gray,
     "HardSwish": lambda op, x: F.hardswish(x),
     "Sigmoid": lambda op, x: torch.sigmoid(x),
     "Mul": lambda op, x, y: x * y,

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Generic, TypeVar
 
 from edgekit.errors import ConfigError, GraphError
 from edgekit.quantize.affine import PIXELS, UNIT_INTERVAL, Affine
 from edgekit.quantize.network import ACTIVATIONS, SAME_SCALE, Network
 
+Key = TypeVar("Key", bound=Hashable)
 
-class UnionFind:
-    """Disjoint sets of names; the representative of a set is its member that was added first."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+class UnionFind(Generic[Key]):
+    """Disjoint sets of things; the representative of a set is its member that was added first."""
+
+    def __init__(self, names: Iterable[Key]) -> None:
         self._rank = {name: index for index, name in enumerate(names)}
         self._parent = {name: name for name in self._rank}
 
-    def find(self, name: str) -> str:
+    def find(self, name: Key) -> Key:
         root = name
         while self._parent[root] != root:
             root = self._parent[root]
@@ -27,15 +30,12 @@ class UnionFind:
             self._parent[name], name = root, self._parent[name]
         return root
 
-    def union(self, first: str, second: str) -> None:
+    def union(self, first: Key, second: Key) -> None:
         one, other = sorted((self.find(first), self.find(second)), key=self._rank.__getitem__)
         self._parent[other] = one
 
-    def groups(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for name in self._parent:
-            found.setdefault(self.find(name), []).append(name)
-        return found
+    def __contains__(self, name: Key) -> bool:
+        return name in self._parent
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +87,13 @@ def find(network: Network, keep_float: Iterable[str] = ()) -> Points:
     ties = UnionFind(quantized)
     for op in network.ops:
         if op.kind in SAME_SCALE and op.name not in float_ops:
-            values = [name for name in (*op.inputs, *op.outputs) if name in ties._parent]
+            values = [name for name in (*op.inputs, *op.outputs) if name in ties]
             for name in values[1:]:
                 ties.union(values[0], name)
     fixed: dict[str, Affine] = {}
     for op in network.ops:
-        dictated = {"Cast": PIXELS, "Sigmoid": UNIT_INTERVAL, "Softmax": UNIT_INTERVAL}.get(op.kind)
-        if dictated is not None and op.output in ties._parent:
+        dictated = {"Cast": replace(PIXELS, zero_point=op.gray), "Sigmoid": UNIT_INTERVAL, "Softmax": UNIT_INTERVAL}.get(op.kind)
+        if dictated is not None and op.output in ties:
             representative = ties.find(op.output)
             if fixed.setdefault(representative, dictated) != dictated:
                 raise GraphError(f"value {op.output!r} is tied to one of another fixed scale")

@@ -1,0 +1,112 @@
+"""The last step of a build: everything that was found becomes a bundle, or a report that says why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgekit import bundle, report
+from edgekit.bundle import Bundle, Golden, Parts
+from edgekit.bundle.write import proven_engines
+from edgekit.files import write_whole
+from edgekit.report.record import Artifact, BuildRecord
+from edgekit.steps import proof, summary
+from edgekit.steps.summary import Findings
+
+
+def require_gate(f: Findings) -> None:
+    """Raises:
+    AccuracyGateFailed: the gate is missed. The report is written to ``<output>.report.html`` first.
+    """
+    if f.gate is None or f.gate.passed:
+        return
+    write_whole(report_beside(f.order.output), report.render(summary.record(f, _artifacts(f))).encode())
+    f.gate.require()
+
+
+def report_beside(output: Path) -> Path:
+    """Where the report of a build that failed its gate goes."""
+    return output.with_name(f"{output.name}.report.html")
+
+
+def write(f: Findings, golden: Golden, ran: Mapping[str, str], stages: Mapping[str, tuple[str, bytes]]) -> Bundle:
+    """Writes the bundle, whole or not at all.
+
+    Raises:
+        StorageError: the disk is full or cannot be written.
+    """
+    target = f.order.target.to_dict()
+    extra: dict[str, tuple[str, bytes]] = {
+        "report.html": ("report", report.render(summary.record(f, _artifacts(f))).encode()),
+        "float.onnx": ("reference", f.models.float_onnx),
+        **stages,
+    }
+    if f.quantized is not None:
+        extra["ranges.json"] = ("other", f.quantized.ranges.to_json().encode())
+    parts = Parts(
+        models=tuple((model.entry, model.content) for model in (f.models.onnx, f.models.tflite)),
+        labels=f.labels,
+        golden=golden,
+        image=f.checkpoint.image,
+        precision=f.order.precision,
+        target=target,
+        checkpoint=summary.source_dict(f),
+        tools=summary.tools(),
+        engines=proven_engines(target, ran),
+        golden_notes=proof.golden_notes(golden),
+        extra=extra,
+        accuracy=summary.accuracy_dict(f),
+        parity=summary.parity_dict(f),
+        notes={"output": f.lowered.output, "build": list(summary.record(f, ()).notes)},
+    )
+    return bundle.write(f.order.output, parts)
+
+
+def record(made: Bundle, f: Findings) -> BuildRecord:
+    """The record of a finished build, with the files of its bundle."""
+    by_name = {model.file: model for model in made.manifest.models}
+    artifacts = []
+    for entry in made.manifest.files:
+        model = by_name.get(entry.name)
+        kind = (model.format, model.precision) if model else ("", "")
+        artifacts.append(Artifact(entry.name, entry.size, entry.sha256, *kind))
+    return summary.record(f, tuple(artifacts))
+
+
+def to_dict(made: Bundle, f: Findings) -> dict[str, Any]:
+    """The object that ``build --json`` prints; its keys are a contract."""
+    said = record(made, f)
+    return {
+        "bundle": str(made.path),
+        "sha256": made.sha256,
+        "target": f.order.target.name,
+        "precision": f.order.precision,
+        "checkpoint": summary.source_dict(f),
+        "artifacts": [
+            {
+                "path": str(made.path / a.name),
+                "format": a.format or Path(a.name).suffix.lstrip("."),
+                "precision": a.precision or None,
+                "bytes": a.bytes,
+                "sha256": a.sha256,
+            }
+            for a in said.artifacts
+        ],
+        "ops": {m.format: dict(m.ops) for m in made.manifest.models},
+        "parity": summary.parity_dict(f),
+        "accuracy": summary.accuracy_dict(f),
+        "cost": f.cost.to_dict(),
+        "notes": list(said.notes),
+        "seconds": dict(f.seconds),
+    }
+
+
+def _artifacts(f: Findings) -> tuple[Artifact, ...]:
+    """The model files, as far as they are known before the bundle is written."""
+    import hashlib
+
+    return tuple(
+        Artifact(m.entry.file, len(m.content), hashlib.sha256(m.content).hexdigest(), m.entry.format, m.entry.precision)
+        for m in (f.models.onnx, f.models.tflite)
+    )

@@ -1,0 +1,157 @@
+"""What a build tells: the object that ``build --json`` prints, the manifest's parts, the record that the report shows."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from edgekit import __version__
+from edgekit.checkpoints import Checkpoint
+from edgekit.evaluate.accuracy import Accuracy
+from edgekit.evaluate.bench_report import BenchReport
+from edgekit.evaluate.gate import GateResult
+from edgekit.graph import Lowered
+from edgekit.labels import Label
+from edgekit.quantize import QuantizedGraph, Scheme, for_isa
+from edgekit.report.cost import Cost
+from edgekit.report.record import Artifact, BuildRecord, CalibrationFacts, Parity, Source
+from edgekit.steps.judgement import Evidence
+from edgekit.steps.models import Models
+from edgekit.steps.order import Order
+from edgekit.steps.pictures import Pictures
+from edgekit.steps.proof import FloatParity
+
+_TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "ai-edge-litert", "numpy", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that a build learned before it publishes: the input of every summary."""
+
+    order: Order
+    checkpoint: Checkpoint
+    labels: tuple[Label, ...]
+    pictures: Pictures
+    lowered: Lowered
+    quantized: QuantizedGraph | None
+    models: Models
+    parity: FloatParity
+    evidence: Evidence
+    accuracy: Accuracy
+    gate: GateResult | None
+    speed: BenchReport | None
+    cost: Cost
+    seconds: Mapping[str, float]
+
+
+def scheme(order: Order) -> Scheme:
+    """The target's quantization settings as the quantizer takes them, safe for the target's instruction set."""
+    wanted = order.target.quantization
+    asked = Scheme(
+        observer=wanted.observer,
+        equalize=wanted.equalize,
+        rounding="nearest" if wanted.rounding == "nearest" else "second-moment",
+        bias_correction=wanted.bias_correction,
+        scale_search=wanted.scale_search,
+        keep_float=() if wanted.keep_float == "auto" else wanted.keep_float,
+        images=wanted.calibration_images,
+    )
+    if wanted.reduce_range == "auto":
+        return for_isa(asked, machine=order.target.cpu.isa, vnni=order.target.cpu.dot_product)
+    return for_isa(asked, machine="x86_64", vnni=False) if wanted.reduce_range else asked
+
+
+def tools() -> dict[str, str]:
+    """Versions of everything that touched a build."""
+    found = {"edgekit": __version__, "python": platform.python_version()}
+    for name in _TOOLS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def architecture(checkpoint: Checkpoint) -> str:
+    """The network in a few words."""
+    spec = checkpoint.architecture
+    if spec is None:
+        return "ONNX graph"
+    groups = f", {spec.groups} groups" if spec.version == 1 else ""
+    swish = ", swish" if spec.activation == "swish" else ""
+    channels = "-".join(str(c) for c in spec.stage_channels)
+    return f"ShuffleNet V{spec.version}, stages {channels}{groups}{swish}, {spec.classes} classes"
+
+
+def source_dict(f: Findings) -> dict[str, Any]:
+    """The checkpoint, for the manifest and for JSON."""
+    return {
+        "file": f.checkpoint.path.name,
+        "sha256": f.checkpoint.sha256,
+        "family": f.checkpoint.family,
+        "architecture": architecture(f.checkpoint),
+        "params": f.cost.params,
+        "macs": f.cost.macs,
+        "normalization": f.checkpoint.normalization.to_dict(),
+    }
+
+
+def parity_dict(f: Findings) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "float": {
+            "reference": f.parity.reference,
+            "relative_error": f.parity.relative_error,
+            "n": f.parity.n,
+        }
+    }
+    if "onnx_tflite" in f.accuracy.agreement:
+        said["onnx_tflite"] = {"top1_equal": round(f.accuracy.agreement["onnx_tflite"], 3), "n": f.accuracy.n}
+    return said
+
+
+def accuracy_dict(f: Findings) -> dict[str, Any]:
+    gate = {} if f.gate is None else {"gate": f.gate.to_dict()}
+    return {**f.accuracy.to_dict(), "measured_on": f.evidence.said, "labelled": f.evidence.labelled, **gate}
+
+
+def record(f: Findings, artifacts: tuple[Artifact, ...]) -> BuildRecord:
+    """What report.html and the terminal show."""
+    chosen = f.pictures.chosen
+    parity = [
+        Parity(f"float ONNX against {f.parity.reference}", f.parity.n, relative_error=f.parity.relative_error),
+    ]
+    if "onnx_tflite" in f.accuracy.agreement:
+        parity.append(Parity("ONNX against TFLite", f.accuracy.n, top1_equal=f.accuracy.agreement["onnx_tflite"]))
+    settings = {} if f.quantized is None else {k: str(v) for k, v in f.quantized.scheme.to_dict().items()}
+    return BuildRecord(
+        source=Source(
+            f.checkpoint.path.name,
+            f.checkpoint.sha256,
+            f.checkpoint.family,
+            architecture(f.checkpoint),
+            f.cost.params,
+            f.cost.macs,
+        ),
+        target=f.order.target,
+        precision=f.order.precision,
+        labels=tuple(label.name for label in f.labels),
+        artifacts=artifacts,
+        float_bytes=len(f.models.float_tflite),
+        accuracy=f.accuracy,
+        data=f.evidence.said,
+        gate=f.gate,
+        speed=f.speed,
+        parity=tuple(parity),
+        ops={m.entry.file: m.entry.ops for m in (f.models.onnx, f.models.tflite)},
+        cost=f.cost,
+        calibration=CalibrationFacts(
+            str(chosen.source), len(chosen.entries), chosen.available, chosen.sha256, chosen.warnings
+        ),
+        stages=dict(f.seconds),
+        notes=(*f.order.notes, *f.checkpoint.notes, *f.lowered.notes),
+        tools=tools(),
+        settings=settings,
+    )
