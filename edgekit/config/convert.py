@@ -124,7 +124,7 @@ class Reader:
         return _FAILED
 
     def _scalar(self, node: Node, kind: Any, rule: Rule, where: str) -> Any:
-        if not _fits(node, kind) and not (kind is str and rule.pattern and _is_number(node)):
+        if not _fits(node, kind) and not (kind is str and rule.verbatim and _is_number(node)):
             self.issues.add(f"{where}: expected {expected(kind, rule)}, got {describe(node)}", node)
             return _FAILED
         if kind is bool:
@@ -140,7 +140,7 @@ class Reader:
 
     def _text(self, node: Node, rule: Rule, where: str) -> Any:
         text: str = node.value
-        if not text.strip() and not (rule.own and not text):
+        if not text.strip() and not rule.own:
             self.issues.add(f"{where}: must not be empty", node)
             return _FAILED
         if rule.pattern and not re.fullmatch(rule.pattern, text):

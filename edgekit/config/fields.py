@@ -22,6 +22,7 @@ class Rule:
     ``low`` and ``high`` are inclusive bounds of a number (or of every number in a list); ``pattern`` a regular
     expression that a whole text must match and ``form`` its description in words; ``key`` the spelling in YAML where
     it is not the attribute's name; ``detect`` the fact of the running machine that the word ``detect`` stands for;
+    ``verbatim`` takes an unquoted number as the text it is written as (a version such as 3.10);
     ``own`` marks what a profile never takes over from the one it extends; ``path`` a text that names a file or folder.
     """
 
@@ -34,6 +35,7 @@ class Rule:
     detect: str | None = None
     own: bool = False
     path: bool = False
+    verbatim: bool = False
 
 
 def setting(
@@ -48,9 +50,10 @@ def setting(
     detect: str | None = None,
     own: bool = False,
     path: bool = False,
+    verbatim: bool = False,
 ) -> Any:
     """Declares one field of a settings dataclass; without ``default`` the setting is required."""
-    rule = Rule(doc, low, high, pattern, form, key, detect, own, path)
+    rule = Rule(doc, low, high, pattern, form, key, detect, own, path, verbatim)
     return dataclasses.field(default=default, metadata={_RULE: rule})
 
 

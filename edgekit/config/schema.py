@@ -94,9 +94,10 @@ def _shape(kind: Any, rule: Rule, *, strict: bool) -> dict[str, Any]:
     if kind is bool:
         return {"type": "boolean"}
     if kind is str:
-        # YAML reads an unquoted 3.11 as a number; the reader takes it as the text it is.
-        text: dict[str, Any] = {"type": ["string", "number"] if rule.pattern and "[0-9]" in rule.pattern else "string"}
-        return {**text, "pattern": f"^(?:{rule.pattern})$"} if rule.pattern else text
+        # The reader also takes an unquoted 3.10 as the text it is; other YAML tools would make it 3.1, so editors ask
+        # for quotes.
+        pattern = f"^(?:{rule.pattern})$" if rule.pattern else None if rule.own else r"\S"
+        return {"type": "string", **({"pattern": pattern} if pattern else {})}
     number: dict[str, Any] = {"type": "integer" if kind is int else "number"}
     if rule.low is not None:
         number["minimum"] = rule.low

@@ -63,10 +63,18 @@ class Os:
 
     name: str = setting("distribution and release", detect="os_name")
     python: str = setting(
-        "Python of that release, major.minor", pattern=r"3\.[0-9]+", form="a version such as 3.11", detect="python"
+        "Python of that release, major.minor",
+        pattern=r"3\.[0-9]+",
+        form="a version such as 3.11",
+        verbatim=True,
+        detect="python",
     )
     glibc: str = setting(
-        "glibc of that release, major.minor", pattern=r"2\.[0-9]+", form="a version such as 2.36", detect="glibc"
+        "glibc of that release, major.minor",
+        pattern=r"2\.[0-9]+",
+        form="a version such as 2.36",
+        verbatim=True,
+        detect="glibc",
     )
 
 
@@ -74,13 +82,19 @@ class Os:
 class Versions:
     """Exact versions that the profile is proven with; null where the package is not used on this target."""
 
-    litert: str | None = setting("ai-edge-litert", None, pattern=_VERSION, form="a version such as 2.3.0")
-    onnxruntime: str | None = setting("onnxruntime", None, pattern=_VERSION, form="a version such as 1.31.1")
-    tflite_runtime: str | None = setting(
-        "tflite-runtime", None, pattern=_VERSION, form="a version such as 2.14.0", key="tflite-runtime"
+    litert: str | None = setting(
+        "ai-edge-litert", None, pattern=_VERSION, form="a version such as 2.3.0", verbatim=True
     )
-    numpy: str | None = setting("numpy", None, pattern=_VERSION, form="a version such as 2.4.6")
-    opencv: str | None = setting("opencv-python-headless", None, pattern=_VERSION, form="a version such as 5.0.0.93")
+    onnxruntime: str | None = setting(
+        "onnxruntime", None, pattern=_VERSION, form="a version such as 1.31.1", verbatim=True
+    )
+    tflite_runtime: str | None = setting(
+        "tflite-runtime", None, pattern=_VERSION, form="a version such as 2.14.0", verbatim=True, key="tflite-runtime"
+    )
+    numpy: str | None = setting("numpy", None, pattern=_VERSION, form="a version such as 2.4.6", verbatim=True)
+    opencv: str | None = setting(
+        "opencv-python-headless", None, pattern=_VERSION, form="a version such as 5.0.0.93", verbatim=True
+    )
 
     def of(self, engine: EngineName) -> str | None:
         """The pinned version of an engine, None if the profile pins none."""

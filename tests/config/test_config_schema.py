@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from edgekit.config import deploy_schema, target_schema
+from edgekit.config import Deploy, Target, deploy_schema, target_schema
+from edgekit.config.convert import Reader
+from edgekit.config.fields import walk
 from edgekit.config.schema import files
+from edgekit.config.yamlfile import Issues, parse
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -59,7 +62,7 @@ def test_what_the_reader_refuses_an_editor_underlines(text: str) -> None:
 
 
 def test_a_profile_that_extends_may_be_partial() -> None:
-    assert valid(target_schema(), "extends: rpi4\ncpu: {clock_mhz: 1500}\nos: {python: 3.11}\n")
+    assert valid(target_schema(), "extends: rpi4\ncpu: {clock_mhz: 1500}\nos: {python: '3.11'}\n")
 
 
 def test_every_setting_is_explained() -> None:
@@ -71,3 +74,41 @@ def test_every_setting_is_explained() -> None:
         return found
 
     assert missing(target_schema(), "") + missing(deploy_schema(), "") == []
+
+
+VALUES = [
+    None, True, False, -2, -1, 0, 1, 2, 3, 90, 224, 300, 2**31, 0.5, -1.5, 1e9 + 0.5, 99.9,
+    "litert", "aarch64", "auto", "keep", "text", "3.11", "2.36", "MJPG", "int8", "", "  ", "x y", "detect", "90",
+    "true", [], ["litert"], ["a", "b"], [3], [None], [[]], {}, {"a": 1}, [{"tool": "ncnn"}],
+    [{"tool": "t", "model": "m", "precision": "int8", "threads": 1, "latency_ms": 1.5, "source": "s"}],
+]  # fmt: skip
+FACTS = {
+    "cpu_model": "c", "isa": "x86_64", "cores": 2, "clock_mhz": 1000, "dot_product": True, "fp16": False, "ram_mb": 512,
+    "os_name": "o", "python": "3.11", "glibc": "2.36", "threads": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("cls", "schema"), [(Target, target_schema()), (Deploy, deploy_schema())])
+def test_reader_and_schema_agree_on_any_value_in_any_place(cls: type, schema: dict[str, Any]) -> None:
+    """What one refuses the other does. Rules between settings and between files are the reader's alone."""
+    validator = jsonschema.Draft202012Validator(schema)
+    start: dict[str, Any] = {"extends": "rpi4"} if cls is Target else {"checkpoint": "demo", "targets": ["rpi4"]}
+    different = []
+    for path, item in walk(cls):
+        for value in VALUES:
+            if item.rule.verbatim and isinstance(value, int | float) and not isinstance(value, bool):
+                continue  # the one known difference: an unquoted 3.10 is fine with the reader and not with an editor
+            *sections, key = path.split(".")
+            document = inner = dict(start)
+            for section in sections:
+                inner[section] = inner = {}
+            inner[key] = value
+            issues = Issues()
+            root = parse(yaml.safe_dump(document).encode(), "x.yaml", issues)
+            assert root is not None
+            Reader(issues, facts=FACTS.__getitem__).read(root, cls)
+            # Only a profile that extends another may leave settings out.
+            found = [line for line in issues.lines() if cls is Deploy or "missing key" not in line or "[0]" in line]
+            if validator.is_valid(document) == bool(found):
+                different.append((path, value, found))
+    assert different == []
