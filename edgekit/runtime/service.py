@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import grp
 import os
-import pwd
 import re
 import shutil
 import subprocess
@@ -16,8 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgekit.errors import BundleError, DeviceError, StorageError, UsageError
-from edgekit.runtime.unit import MARK, WATCHDOG_S, Unit
+from edgekit.errors import DeviceError, StorageError
+from edgekit.runtime.unit import MARK, Unit
+from edgekit.runtime.unit_plan import plan
 
 __all__ = ["Host", "Status", "Unit", "install", "plan", "status", "uninstall", "verify"]
 
@@ -64,6 +63,10 @@ class Status:
     since: str = ""
     memory_bytes: int | None = None
 
+    @property
+    def running(self) -> bool:
+        return self.state.startswith("active")
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -80,55 +83,6 @@ class Status:
         if self.restarts:
             lines.append(f"  restarted {self.restarts} times; journalctl -u {self.name} says why")
         return "\n".join(lines)
-
-
-def plan(
-    *,
-    bundle: str | Path,
-    camera: str = "0",
-    name: str = "edgekit",
-    user: str | None = None,
-    arguments: Sequence[str] = (),
-    writable: Sequence[str | Path] = (),
-    watchdog_s: float = WATCHDOG_S,
-    program: str | Path | None = None,
-) -> Unit:
-    """The unit for this machine, its paths made absolute; writes nothing. ``.text()`` is what ``--dry-run`` prints.
-
-    Args:
-        user: None takes whoever called sudo, else the current user.
-        program: the ``edgekit`` command; None finds the one of this environment.
-
-    Raises:
-        UsageError: a user that does not exist, no ``edgekit`` command, or an argument that cannot go into a unit.
-        BundleError: no bundle there.
-    """
-    path = Path(bundle).absolute()
-    if not (path / "manifest.json").is_file():
-        raise BundleError(f"{path}: not a bundle", hint="edgekit build --target … --output DIR")
-    who = user or os.environ.get("SUDO_USER") or _current_user()
-    try:
-        pwd.getpwnam(who)
-    except KeyError:
-        raise UsageError(f"user {who!r} does not exist on this machine", hint="--user NAME") from None
-    command = Path(program).absolute() if program else _program()
-    if camera == "-":
-        raise UsageError("--camera -: a service has no standard input")
-    if "/" in camera and "://" not in camera and Path(camera).exists():
-        camera = str(Path(camera).absolute())  # the service's working directory is another
-    unit = Unit(
-        name=name.removesuffix(".service"),
-        program=command,
-        bundle=path,
-        camera=camera,
-        user=who,
-        arguments=tuple(arguments),
-        groups=tuple(group for group in ("video",) if _group_exists(group)),
-        writable=tuple(Path(folder).absolute() for folder in writable),
-        watchdog_s=watchdog_s,
-    )
-    unit.text()  # refuses what cannot be written before anything is
-    return unit
 
 
 def install(unit: Unit, *, host: Host | None = None, start: bool = True) -> Path:
@@ -216,32 +170,6 @@ def verify(unit: Unit) -> list[str] | None:
     if done.returncode and not lines:
         lines = [f"systemd-analyze verify failed with exit code {done.returncode}"]
     return lines
-
-
-def _program() -> Path:
-    """The ``edgekit`` command of this environment, else the one on the search path."""
-    beside = Path(sys.executable).with_name("edgekit")
-    if beside.is_file():
-        return beside
-    found = shutil.which("edgekit")
-    if found is None:
-        raise UsageError("no edgekit command found for the service to start", hint="pip install edgekit")
-    return Path(found).absolute()
-
-
-def _current_user() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        raise UsageError(f"user {os.getuid()} has no name", hint="--user NAME") from None
-
-
-def _group_exists(name: str) -> bool:
-    try:
-        grp.getgrnam(name)
-    except KeyError:
-        return False
-    return True
 
 
 def _need_systemd(host: Host) -> None:

@@ -161,6 +161,24 @@ def test_whoever_called_sudo_runs_the_service(bundle: Path, monkeypatch: pytest.
     assert plan(bundle=bundle, program="/x").user == "daemon"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "watchdog_s"),
+    [
+        ([], 30),
+        (["--max-fps", "10"], 30),
+        (["--max-fps", "0.05"], 60),
+        (["--max-fps=0.01", "--top-k", "3"], 300),
+        (["--every", "100"], 60),
+        (["--every", "ten"], 30),
+        (["--max-fps", "0"], 30),
+        (["--max-fps"], 30),
+    ],
+)
+def test_rare_answers_lengthen_the_watchdog(bundle: Path, arguments: list[str], watchdog_s: float) -> None:
+    assert plan(bundle=bundle, program="/x", user="root", arguments=arguments).watchdog_s == pytest.approx(watchdog_s)
+    assert plan(bundle=bundle, program="/x", user="root", arguments=arguments, watchdog_s=7).watchdog_s == 7
+
+
 def test_install_writes_and_starts(tmp_path: Path) -> None:
     there = host(tmp_path)
     path = install(unit(), host=there)
