@@ -1,4 +1,7 @@
-"""The whole build, readable aloud: checkpoint → float graph → lowered graph → ranges → quantized graph → models → bundle."""
+"""The whole build, readable aloud.
+
+checkpoint → float graph → lowered graph → ranges → quantized graph → models → proof → bundle
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgekit import bundle, graph, quantize, report
+from edgekit import bundle, graph, quantize
 from edgekit.bundle import Bundle
+from edgekit.report import terminal
 from edgekit.report.cost import cost
-from edgekit.steps import judgement, models, proof, publish, source, summary
+from edgekit.steps import convert, judgement, models, proof, publish, source, summary
 from edgekit.steps.order import Order
 from edgekit.steps.pictures import read_pictures
 from edgekit.steps.summary import Findings
@@ -30,7 +34,7 @@ class Built:
 
     def text(self) -> str:
         """The same for a terminal."""
-        return report.terminal(publish.record(self.bundle, self.findings))
+        return terminal.text(publish.record(self.bundle, self.findings))
 
 
 def build(order: Order, listener: Listener | None = None) -> Built:
@@ -58,7 +62,7 @@ def build(order: Order, listener: Listener | None = None) -> Built:
     if order.precision == "int8":
         scheme = summary.scheme(order)
         with watch.stage("calibrate") as progress:
-            ranges = quantize.calibrate(lowered.model, pictures.pixels, scheme, progress=progress)
+            ranges = convert.ranges_of(order, lowered, pictures.pixels, scheme, progress)
         with watch.stage("quantize") as progress:
             quantized = quantize.quantize(lowered.model, ranges, scheme, pictures.pixels, progress=progress)
     with watch.stage("emit"):

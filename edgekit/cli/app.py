@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgekit import __version__
-from edgekit.cli import build, look, measure, run
+from edgekit.cli import build, look, measure, run, service
 from edgekit.errors import EdgekitError, InputError, StorageError
 
 INTERRUPTED = 130
@@ -27,21 +27,25 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for name, command in {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "build": build.build,
     "run": run.run,
     "eval": measure.evaluate,
     "bench": measure.bench,
     "verify": measure.verify,
     "tune": measure.tune,
+    "lock": measure.lock,
     "inspect": look.inspect,
     "calibrate": build.calibrate,
     "convert": build.convert,
     "cameras": run.cameras,
     "doctor": look.doctor,
-}.items():
+}
+for name, command in _COMMANDS.items():
     app.command(name)(command)
 app.add_typer(look.targets, name="targets")
+app.add_typer(look.checkpoints, name="checkpoints")
+app.add_typer(service.service, name="service")
 app.add_typer(look.demo, name="demo")
 
 

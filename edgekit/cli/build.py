@@ -31,6 +31,10 @@ Calibration = Annotated[
     Path | None,
     typer.Option("--calibration", help="Pictures to calibrate on: a folder, or the YAML manifest of a set."),
 ]
+Labels = Annotated[Path | None, typer.Option("--labels", help="Labels file, one label a line.")]
+Ranges = Annotated[
+    Path | None, typer.Option("--ranges", help="Table of ranges from `edgekit calibrate`, instead of measuring.")
+]
 
 
 def build(
@@ -42,13 +46,11 @@ def build(
         str | None, typer.Option("--checkpoint", help="File, catalogue name, or demo. [default: as deploy.yaml says]")
     ] = None,
     calibration: Calibration = None,
-    labels: Annotated[Path | None, typer.Option("--labels", help="Labels file, one label a line.")] = None,
+    labels: Labels = None,
     evaluation: Annotated[
         Path | None, typer.Option("--evaluation", help="Labelled pictures for the accuracy gate, a folder per class.")
     ] = None,
-    ranges: Annotated[
-        Path | None, typer.Option("--ranges", help="Table of ranges from `edgekit calibrate`, instead of measuring.")
-    ] = None,
+    ranges: Ranges = None,
     precision: Annotated[Precision | None, typer.Option("--precision", help="[default: as the target says]")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", help="Folder that gets one bundle per target. [default: build]")
@@ -87,8 +89,10 @@ def calibrate(
 ) -> None:
     """Measure activation ranges over pictures, to build from later without measuring again."""
     from edgekit.steps import convert as steps
+    from edgekit.steps.order import place
 
-    made = steps.calibrate(checkpoint, calibration, target, output, Progress("calibrate"))
+    order = place(target, checkpoint=checkpoint, calibration=calibration)
+    made = steps.calibrate(order, output, Progress())
     answer(made.to_dict(), made.text(), as_json=as_json)
 
 
@@ -101,13 +105,17 @@ def convert(
         Input, typer.Option("--input", help="uint8 pixels, or the source framework's own normalized float.")
     ] = Input.uint8,
     calibration: Calibration = None,
+    ranges: Ranges = None,
+    labels: Labels = None,
     target: Annotated[str, typer.Option("--target", help="Target profile, for its quantization settings.")] = "arm64",
     as_json: Json = False,
 ) -> None:
     """Convert a checkpoint to one model file."""
     from edgekit.steps import convert as steps
+    from edgekit.steps.order import place
 
-    made = steps.convert(
-        checkpoint, output, format.value, precision.value, input.value, calibration, target, Progress("convert")
+    order = place(
+        target, checkpoint=checkpoint, calibration=calibration, labels=labels, precision=precision.value, ranges=ranges
     )
+    made = steps.convert(order, output, format=format.value, pixels=input.value == "uint8", listener=Progress())
     answer(made.to_dict(), made.text(), as_json=as_json)

@@ -10,6 +10,7 @@ import typer
 from edgekit.cli.output import Json, answer, say
 
 targets = typer.Typer(help="Target profiles.", no_args_is_help=True)
+checkpoints = typer.Typer(help="Published weights.", no_args_is_help=True)
 demo = typer.Typer(help="The embedded demo.", no_args_is_help=True)
 
 
@@ -68,6 +69,15 @@ def check_targets(
     answer({"issues": issues}, text, as_json=as_json)
     if issues:
         raise typer.Exit(2)
+
+
+@checkpoints.command("list")
+def list_checkpoints(as_json: Json = False) -> None:
+    """The catalogue: published weights with licence, source, accuracy and size."""
+    from edgekit.checkpoints import catalogue
+
+    entries = catalogue.entries()
+    answer({"checkpoints": [entry.to_dict() for entry in entries]}, catalogue.text(entries), as_json=as_json)
 
 
 @demo.command("sheet")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgekit.cli.output import Json, Progress, answer
+from edgekit.cli.output import Json, Progress, answer, note
 
 Bundle = Annotated[Path, typer.Option("--bundle", help="A bundle's directory.")]
 Engines = Annotated[list[str] | None, typer.Option("--engine", help="Only this engine; may be given again.")]
@@ -52,9 +52,19 @@ def bench(
     ] = None,
     operators: Annotated[bool, typer.Option("--operators", help="Also the time per operator.")] = False,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns that each configuration takes.")] = 15,
+    emulate: Annotated[
+        bool, typer.Option("--emulate", help="Count instructions on the target's core, under qemu-user, instead.")
+    ] = False,
+    cpu: Annotated[str | None, typer.Option("--cpu", help="With --emulate: another core than the profile's.")] = None,
     as_json: Json = False,
 ) -> None:
     """Latency, throughput, load time and memory of a bundle, every engine in turns."""
+    if emulate:
+        from edgekit.emulate import count
+
+        counted = count(bundle, engines=engine, cpu=cpu, say=note)
+        answer(counted.to_dict(), counted.text(), as_json=as_json)
+        return
     import tempfile
 
     from edgekit.evaluate.bench import Plan
@@ -87,13 +97,17 @@ def verify(
     emulate: Annotated[
         bool, typer.Option("--emulate", help="On the target's instruction set, under qemu-user.")
     ] = False,
+    cpu: Annotated[str | None, typer.Option("--cpu", help="With --emulate: another core than the profile's.")] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="With --emulate: add the answers to the bundle's goldens if they pass.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check a bundle: hashes, engine versions, golden answers, budgets."""
     if emulate:
-        from edgekit.emulate import verify as emulated
+        from edgekit.emulate import verify_emulated
 
-        report = emulated(bundle, engines=engine)
+        report = verify_emulated(bundle, engines=engine, cpu=cpu, record=record, say=note)
     else:
         from edgekit.evaluate import sample
         from edgekit.evaluate.verify import verify as checked
@@ -116,3 +130,18 @@ def tune(
     result = tuned(bundle, again=again, progress=progress)
     progress.done()
     answer(result.to_dict(), result.text(), as_json=as_json)
+
+
+def lock(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's directory.")],
+    with_wheels: Annotated[
+        bool, typer.Option("--with-wheels", help="Put every wheel into the bundle, for devices without a network.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Pin the device's packages, hashed, inside the bundle."""
+    from edgekit.lock import lock as locked
+
+    result = locked(bundle, with_wheels=with_wheels, say=note)
+    where = f"pip install --require-hashes -r {bundle}/requirements.txt"
+    answer(result.to_dict(), f"{len(result.pins)} packages pinned; on the device: {where}", as_json=as_json)

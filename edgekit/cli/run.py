@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgekit.cli.output import Json, answer, note
 
 if TYPE_CHECKING:
-    from edgekit.runtime.options import RunOptions
+    from edgekit.cli.settings import RunSettings
     from edgekit.runtime.sinks.base import Sink
 
 
@@ -92,19 +93,11 @@ def run(
         "view_host": view_host, "verify": False if no_verify else None,
     }  # fmt: skip
     settings = run_settings(flags)
-    if settings.verify:
-        _quick_verify(settings.options)
     with graceful(Stop()) as stop:
         loop(settings.options, sinks=_sinks(settings, mqtt, otel, as_json), stop=stop)
 
 
-def _quick_verify(options: RunOptions) -> None:
-    from edgekit.evaluate.verify import check_engine
-
-    check_engine(options.bundle, options.engine)
-
-
-def _sinks(settings: Any, mqtt: str | None, otel: str | None, as_json: bool) -> list[Sink]:
+def _sinks(settings: RunSettings, mqtt: str | None, otel: str | None, as_json: bool) -> list[Sink]:
     """One for each place that was asked for; the terminal or JSON lines always."""
     sinks: list[Sink] = []
     if as_json:
@@ -127,6 +120,10 @@ def _sinks(settings: Any, mqtt: str | None, otel: str | None, as_json: bool) -> 
         from edgekit.runtime.view import View
 
         sinks.append(View(settings.view_port, host=settings.view_host, announce=lambda url: note(f"live view: {url}")))
+    if os.environ.get("NOTIFY_SOCKET"):  # systemd waits for word from us
+        from edgekit.runtime.sinks.systemd import SystemdSink
+
+        sinks.append(SystemdSink())
     if mqtt is not None:
         from edgekit.runtime.sinks.mqtt import Mqtt, broker
 

@@ -18,7 +18,6 @@ class RunSettings:
     """Options of the loop, and where its results go."""
 
     options: RunOptions
-    verify: bool
     telemetry: Path | None
     metrics_port: int | None
     view_port: int | None
@@ -36,7 +35,7 @@ def run_settings(flags: Mapping[str, Any], deploy: Path = Path("deploy.yaml")) -
     values = {**_deployed(deploy), **given}
     sources = values.get("camera") or ["0"]
     sources = [sources] if isinstance(sources, str) else sources
-    asked = {key: values.get(key) for key in ("width", "height", "fps", "fourcc")}
+    asked: dict[str, Any] = {key: values.get(key) for key in ("width", "height", "fps", "fourcc")}
     options = RunOptions(
         cameras=tuple(CameraOptions(source, **asked) for source in sources),
         bundle=values.get("bundle") or _find_bundle(),
@@ -60,7 +59,6 @@ def run_settings(flags: Mapping[str, Any], deploy: Path = Path("deploy.yaml")) -
     telemetry = values.get("telemetry")
     return RunSettings(
         options,
-        verify=values.get("verify", True),
         telemetry=None if telemetry is None else Path(telemetry),
         metrics_port=values.get("metrics_port"),
         view_port=values.get("view_port"),

@@ -1,8 +1,8 @@
 """Normalization folded into the first convolution, so that the model eats uint8 RGB pixels.
 
 Rules
-1. x[c] = (p[order c] - mean[c]) / std[c] followed by a convolution is a convolution of p with weights W / std, columns in
-   RGB order, and bias b - Σ W·mean/std.
+1. x[c] = (p[order c] - mean[c]) / std[c] followed by a convolution is a convolution of p with weights W / std, columns
+   in RGB order, and bias b - Σ W·mean/std.
 2. Where that convolution pads, its zeros stand for the *mean colour*, which zero pixels are not. There only the
    deviation is folded, and one Sub takes the mean off; it is exact, and costs 0.4 % of a float inference. (The int8
    graph has no Sub: its input's zero point is a gray near the mean, see :mod:`edgekit.quantize`.)

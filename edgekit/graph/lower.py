@@ -42,7 +42,7 @@ def lower(
     *,
     softmax: Literal["keep", "drop"] = "drop",
 ) -> Lowered:
-    """Rewrites ``model`` without channel shuffles, batch norms or padding operators, proven step by step in real numbers.
+    """Rewrites ``model`` without channel shuffles, batch norms or padding operators; exact in real numbers.
 
     Args:
         model: float32 NCHW picture in, scores out; left as it was.

@@ -15,6 +15,8 @@ Any order gives the same result, because consumers follow; a poor one only means
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -82,7 +84,7 @@ def _ranks(network: Network) -> list[NDArray[np.int64]]:
     keys = {root: (sorted(consumers.get(root, ())), root) for root in set(classes)}
     place = {root: i for i, root in enumerate(sorted(keys, key=keys.__getitem__))}
     ranks = np.array([place[root] for root in classes], dtype=np.int64)
-    return [ranks[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [ranks[a:b] for a, b in pairwise(offsets)]
 
 
 def columns(network: Network, index: int, port: int, orders: list[Order], joined: dict[bytes, Wires]) -> Order:

@@ -7,6 +7,7 @@ parts, nothing where a producer is read whole. No Reshape, Transpose, Slice or G
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,7 @@ class _Builder:
     def _split(self, index: int) -> None:
         """Cuts a layer's output into the slices that are read, with one Split."""
         of, cuts = self.values[index], self.cuts[index]
-        parts = list(zip(cuts[:-1], cuts[1:], strict=True))
+        parts = list(pairwise(cuts))
         if len(parts) == 1:
             self.pieces[index, 0, cuts[-1]] = of
             return
@@ -166,7 +167,7 @@ class _Builder:
                 parts.append((source, start, end))
                 continue
             inside = [c for c in self.cuts[source] if start <= c <= end]
-            parts += [(source, a, b) for a, b in zip(inside[:-1], inside[1:], strict=True)]
+            parts += [(source, a, b) for a, b in pairwise(inside)]
         if len(parts) == 1:
             return self.pieces[parts[0]]
         key = tuple(parts)

@@ -237,7 +237,7 @@ def trace(model: ir.Model, height: int, width: int) -> Network:
             ids[node.outputs[0]] = OPERATORS[node.op_type](tracer, node, moved, held)
         else:
             raise GraphError(
-                f"operator {node.domain or 'ai.onnx'}.{node.op_type} ('{node.name}') is not part of a ShuffleNet or a plain CNN classifier",
+                f"operator {node.domain or 'ai.onnx'}.{node.op_type} ('{node.name}') is not one of a plain CNN classifier",
                 hint="export the network in float, for inference",
             )
     final = ids.get(graph.outputs[0])

@@ -68,7 +68,7 @@ def run(
             specs = [specify(camera, options.resilience, options.on_end) for camera in options.cameras]
         intake = stack.enter_context(Intake(specs, options))
         if model is None:
-            model = load(options.bundle, options.engine, options.threads)
+            model = load(options.bundle, options.engine, options.threads, verify=options.verify)
             stack.callback(model.close)
         if health is None:
             from edgekit.runtime.health import HealthMonitor

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.engines.protocol import Engine
-from edgekit.errors import BundleError
+from edgekit.errors import BundleError, VerifyFailed
 from edgekit.runtime.decide import Scores, softmax
+
+if TYPE_CHECKING:
+    from edgekit.bundle import Bundle
 
 _FORMATS = {"litert": "tflite", "tflite-runtime": "tflite", "onnxruntime": "onnx"}
 
@@ -52,11 +55,14 @@ class Model:
         self.engine.close()
 
 
-def load(bundle: Path, engine: str = "auto", threads: int | None = None) -> Model:
+def load(bundle: Path, engine: str = "auto", threads: int | None = None, *, verify: bool = False) -> Model:
     """Opens a bundle after checking every hash, and runs the network once so that the first frame is not the slow one.
 
+    Args:
+        verify: also compare some golden answers, which proves the engine on this processor.
+
     Raises:
-        BundleError, VerifyFailed: it is not a bundle, or not what its manifest says.
+        BundleError, VerifyFailed: it is not a bundle, or not what its manifest says, or answers differently.
         EngineError: no engine here can run it.
     """
     from edgekit import bundle as bundles
@@ -74,6 +80,8 @@ def load(bundle: Path, engine: str = "auto", threads: int | None = None) -> Mode
             f"{[image.height, image.width, 3]}",
             hint="build the bundle again",
         )
+    if verify:
+        _compare_goldens(read, opened)
     entry = manifest.model(_FORMATS.get(opened.name, ""))
     softmaxes = entry is not None and any(name.upper() == "SOFTMAX" for name in entry.ops)
     opened.invoke()
@@ -94,6 +102,19 @@ def load(bundle: Path, engine: str = "auto", threads: int | None = None) -> Mode
         read.sha256,
         {key: value for key, value in facts.items() if value},
     )
+
+
+def _compare_goldens(bundle: Bundle, engine: Engine) -> None:
+    """Raises VerifyFailed: the engine answers some goldens differently than the bundle records."""
+    from edgekit.evaluate.verify import check_engine
+
+    result = check_engine(bundle, engine)
+    if not result.passed:
+        engine.close()
+        raise VerifyFailed(
+            f"{bundle.path}: {result.text()}",
+            hint=f"edgekit verify {bundle.path} tells more; --no-verify runs it anyway",
+        )
 
 
 def _fact(section: Any, key: str) -> str:

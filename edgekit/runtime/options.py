@@ -142,6 +142,7 @@ class RunOptions:
     rotate: int = 0
     flip: Flip = "none"
     on_end: OnEnd = "exit"
+    verify: bool = False  # check some of the bundle's golden answers before the first frame
     adaptive: bool = True  # lower the frame rate while the device throttles itself
     decision: Decision = field(default_factory=Decision)
     resilience: Resilience = field(default_factory=Resilience)

@@ -104,7 +104,7 @@ def judge_accuracy(order: Order, accuracy: Accuracy, evidence: Evidence) -> Gate
 
 
 def time_models(files: Mapping[str, Path], order: Order) -> BenchReport:
-    """One-thread latency of the bundle's models and their float twins on this machine, in turns, so that the ratio holds."""
+    """One-thread latency of the models and their float twins on this machine, in turns, so that the ratio holds."""
     wanted = []
     for role, precision, beside in (
         ("onnx", order.precision, False),

@@ -1,4 +1,4 @@
-"""What a build is asked for: one frozen value, made from deploy.yaml, a target profile and flags in one visible cascade."""
+"""What a build is asked for: one frozen value, from deploy.yaml, a target profile and flags in one visible cascade."""
 
 from __future__ import annotations
 

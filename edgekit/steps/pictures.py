@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ class Pictures:
     truth: NDArray[np.int64] = field(repr=False)
 
     @property
-    def pixels(self) -> NDArray[np.uint8]:
+    def pixels(self) -> NDArray[Any]:
         """uint8 RGB ``[n, H, W, 3]``."""
         return self.chosen.pixels
 

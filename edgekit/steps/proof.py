@@ -57,10 +57,10 @@ def float_parity(checkpoint: Checkpoint, lowered: Lowered, pictures: Pictures) -
     if lowered.dropped_softmax:
         ours = np.exp(ours - ours.max(axis=1, keepdims=True))
         ours /= ours.sum(axis=1, keepdims=True)
-    error = float(np.linalg.norm(ours - reference) / max(np.linalg.norm(reference), 1e-30))
+    error = float(np.linalg.norm(ours - reference)) / max(float(np.linalg.norm(reference)), 1e-30)
     if not error <= FLOAT_TOLERANCE:
         raise GraphError(
-            f"{checkpoint.path}: the lowered graph differs from {name} by {error:.1e} of its scores on {len(some)} pictures",
+            f"{checkpoint.path}: the lowered graph differs from {name} by {error:.1e} on {len(some)} pictures",
             hint="this network is not lowered correctly; please report it with the file",
         )
     return FloatParity(len(some), error, name)

@@ -1,4 +1,4 @@
-"""What a build tells: the object that ``build --json`` prints, the manifest's parts, the record that the report shows."""
+"""What a build tells: the parts of its manifest and JSON, and the record that the report shows."""
 
 from __future__ import annotations
 
