@@ -7,12 +7,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgekit.runtime import CameraOptions, RunOptions, run
+from edgekit.runtime.fakes import FakeSource, fake_model, fake_spec, solid
+from edgekit.runtime.health import ScriptedHealth
 from edgekit.runtime.latency import Percentiles
 from edgekit.runtime.notify import Notifier
 from edgekit.runtime.results import Prediction, Result, Session, SourceDown, SourceUp, StageLatency, Summary
@@ -258,3 +262,29 @@ def test_the_status_line(manager: Manager) -> None:
 
 def summary() -> Summary:
     return Summary(0, 0.0, 0.0, {}, Percentiles(0, 0, 0, 0, 0), {}, 0, "litert", 2, "b", "0" * 64)
+
+
+def test_a_whole_run_as_systemd_hears_it(manager: Manager) -> None:
+    heard: list[str] = []
+    over = threading.Event()
+
+    def listen() -> None:  # all the while: the socket holds only a few datagrams
+        while not over.wait(0.001):
+            heard.extend(manager.heard())
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    script = [solid(red=255)] * 40
+    done = run(
+        RunOptions(cameras=(CameraOptions("cam"),)),
+        sinks=[SystemdSink(Notifier(manager.address, 0.001))],
+        model=fake_model(),
+        health=ScriptedHealth(),
+        specs=[fake_spec(lambda: FakeSource(script, interval_s=0.005))],
+    )
+    over.set()
+    listener.join()
+    heard.extend(manager.heard())
+    assert done.frames == 40
+    assert heard[:2] == ["READY=1", "STATUS=waiting for fake"] and heard[-1] == "STOPPING=1"
+    assert heard.count("WATCHDOG=1") >= 40, "every answer is told when the limit is this short"
