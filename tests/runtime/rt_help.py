@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -178,6 +179,12 @@ def mjpeg_server(port: int, *, fps: float = 30, size: str = "320x240", login: st
     """An MJPEG camera on ``http://127.0.0.1:port/``, in a process of its own."""
     script = str(Path(__file__).with_name("rt_mjpeg.py"))
     return Daemon(sys.executable, script, str(port), str(fps), size, login)
+
+
+def environment() -> dict[str, str]:
+    """For a process that imports edgekit from here, installed or not."""
+    root = str(Path(__file__).parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
 
 
 def threads() -> set[str]:
