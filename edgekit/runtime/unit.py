@@ -92,6 +92,8 @@ class Unit:
         yield "RestartPreventExitStatus=1 2"
         # The watchdog ends the loop with SIGABRT: this writes every thread's stack to the journal first.
         yield "Environment=PYTHONFAULTHANDLER=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1"
+        # ONNX Runtime 1.31's Linux wheels keep a usage database and report it, unless told not to.
+        yield "Environment=ORT_DISABLE_TELEMETRY=1"
         yield from self._limits()
 
     def _limits(self) -> Iterable[str]:

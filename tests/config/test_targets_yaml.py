@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -173,3 +175,13 @@ def test_profiles_are_plain_yaml(project_root: Path) -> None:
     """Other people's tools read them too."""
     for path in (project_root / "targets").glob("*.yaml"):
         assert yaml.safe_load(path.read_text("utf-8"))["title"]
+
+
+@pytest.mark.parametrize(("isa", "program"), [("aarch64", "qemu-aarch64"), ("armv7", "qemu-arm")])
+def test_qemu_knows_every_core(isa: str, program: str) -> None:
+    found = shutil.which(program) or shutil.which(f"{program}-static")
+    if found is None:
+        pytest.skip(f"{program} (package qemu-user) is not on this machine")
+    known = subprocess.run([found, "-cpu", "help"], capture_output=True, text=True).stdout.split()
+    wanted = {target.cpu.qemu_cpu for target in map(load_target, NAMES) if target.cpu.isa == isa}
+    assert wanted and wanted <= set(known)

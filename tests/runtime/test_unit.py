@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -194,3 +198,70 @@ def test_the_unit_is_hardened(tmp_path: Path) -> None:
 
 def test_the_mark_comes_first() -> None:
     assert unit().text().startswith(MARK)
+
+
+def _calls(group: str) -> set[str]:
+    """Names in one of systemd's groups of system calls, and in those that it includes."""
+    done = subprocess.run(["systemd-analyze", "syscall-filter", group], capture_output=True, text=True, check=True)
+    names: set[str] = set()
+    for line in done.stdout.splitlines()[1:]:
+        word = line.strip()
+        if word.startswith("@"):
+            names |= _calls(word)
+        elif word and not word.startswith("#"):
+            names.add(word)
+    return names
+
+
+# What MemoryDenyWriteExecute= does, as the kernel offers it from 6.3 on (prctl(2), PR_SET_MDWE); older ones refuse, and
+# then only the system calls are looked at.
+_WITHOUT_WRITABLE_CODE = """
+import ctypes, sys
+ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)
+from edgekit.cli.app import main
+main(sys.argv[1:])
+"""
+
+
+@needs_analyze
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not on this machine")
+@pytest.mark.parametrize("engine", ["litert", "onnxruntime"])
+def test_a_run_lives_within_the_units_limits(
+    engine: str, tinybundle: ModuleType, tmp_path: Path, project_root: Path
+) -> None:
+    pytest.importorskip({"litert": "ai_edge_litert", "onnxruntime": "onnxruntime"}[engine])
+    tinybundle.write(tmp_path / "tiny")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(5):
+        cv2.imwrite(str(pictures / f"{number}.png"), np.full((48, 64, 3), 40 * number, np.uint8))
+    words = ["run", "--bundle", str(tmp_path / "tiny"), "--camera", str(pictures), "--engine", engine, "--json"]
+    words += ["--no-verify", "--telemetry", str(tmp_path / "t.jsonl"), "--metrics-port", "0", "--view-port", "0"]
+    made = settings(unit().text())["Environment"]
+    environ = {**os.environ, **dict(pair.split("=") for line in made for pair in line.split())}
+    done = subprocess.run(
+        [
+            "strace",
+            "-f",
+            "-qq",
+            "-c",
+            "-o",
+            str(tmp_path / "calls"),
+            sys.executable,
+            "-c",
+            _WITHOUT_WRITABLE_CODE,
+            *words,
+        ],
+        cwd=project_root,
+        env=environ,
+        capture_output=True,
+        text=True,
+    )
+    if "ptrace" in done.stderr and not done.stdout:
+        pytest.skip("strace may not trace here")
+    assert done.stdout.count('"frame"') == 5, done.stderr
+    lines = (tmp_path / "calls").read_text().splitlines()
+    used = {line.split()[-1] for line in lines[2:] if re.match(r"\s*[\d.]+\s+[\d.]+\s", line)} - {"total"}
+    assert len(used) > 20
+    assert used <= _calls("@system-service") - _calls("@privileged")

@@ -36,7 +36,7 @@ Probe = Callable[[str], Outcome]
 
 def run(code: str, *, timeout_s: float = TIMEOUT_S) -> Outcome:
     """Runs Python code in a fresh interpreter of this environment."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "ORT_DISABLE_TELEMETRY": "1"}
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter, our own code
             [sys.executable, "-c", _PRELUDE + code],
