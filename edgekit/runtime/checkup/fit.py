@@ -19,19 +19,21 @@ def check(world: World, bundle: Path) -> Iterator[Finding]:
     """
     try:
         manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
-        target: dict[str, Any] = manifest["target"]
-        cpu, engine = target["cpu"], target["engine"]
-    except (OSError, ValueError, KeyError, TypeError):
+        target: dict[str, Any] = dict(manifest["target"])
+        cpu, pinned = dict(target.get("cpu") or {}), dict((target.get("engine") or {}).get("versions") or {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         yield Finding("bundle", "problem", f"{bundle}: not a bundle", "edgekit build --target …")
         return
     machine = world.machine
     facts = {"target": target.get("name"), "made_for": cpu.get("isa"), "here": machine.isa}
     name = f"{bundle} (target {target.get('name')})"
-    if cpu.get("isa") != machine.isa:
+    if not cpu.get("isa"):
+        yield Finding("bundle", "note", f"{name} does not say which processor it was made for", None, facts)
+    elif cpu["isa"] != machine.isa:
         yield Finding(
             "bundle",
             "warning",
-            f"{name} was made for {cpu.get('isa')}, and this is {machine.isa}: answers may differ by a step or two",
+            f"{name} was made for {cpu['isa']}, and this is {machine.isa}: answers may differ by a step or two",
             f"edgekit verify {bundle}, or edgekit build --target host",
             facts,
         )
@@ -45,7 +47,6 @@ def check(world: World, bundle: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("bundle", "ok", f"{name} was made for this kind of processor", facts=facts)
-    pinned = engine.get("versions") or {}
     for kind in ENGINES.values():
         here, wanted = world.installed(kind.distribution), pinned.get(kind.name)
         if here and wanted and here != wanted:
