@@ -103,9 +103,9 @@ def test_an_outage_and_the_end_are_shown() -> None:
         wait_until(lambda: view.url)
         with page(view) as browser:
             browser.open(view.url)
-            browser.wait_for("document.querySelector('.camera.up')")
+            browser.wait_for("!!document.querySelector('.camera.up')")
             out.set()
-            browser.wait_for("document.querySelector('.camera.down')")
+            browser.wait_for("!!document.querySelector('.camera.down')")
             assert "the cable is out" in browser.evaluate("document.querySelector('.camera').innerText")
             running.end()
             browser.wait_for("document.getElementById('link').className === 'bad'")
