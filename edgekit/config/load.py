@@ -83,9 +83,14 @@ def load_deploy(path: str | Path) -> Deploy:
 def deploy_target(deploy: Deploy, name: str) -> Target:
     """A target as this deployment wants it: its gates and precision laid over the profile's.
 
+    Args:
+        name: a profile's name; or a file, from here or from beside the deployment.
+
     Raises:
         ConfigError: as :func:`load_target`.
     """
+    if deploy.path and is_path(name) and not Path(name).is_file():
+        name = _beside(deploy.path, name)
     target = load_target(name, folder=_folder_of(deploy.path))
     gate = {f.name: getattr(deploy.gate, f.name) for f in dataclasses.fields(deploy.gate)}
     given = {name: value for name, value in gate.items() if value is not None}

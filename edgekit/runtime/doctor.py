@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.config.machine import Machine
-from edgekit.engines import ENGINES
 from edgekit.runtime.checkup import cameras, fit, software, system
 from edgekit.runtime.checkup.finding import Finding, Level
+from edgekit.runtime.checkup.runtimes import RUNTIMES
 from edgekit.runtime.checkup.world import World
 
 __all__ = ["Finding", "Findings", "World", "examine"]
@@ -30,7 +30,7 @@ class Findings:
     @property
     def engines(self) -> tuple[str, ...]:
         """Engines that work here."""
-        return tuple(f.check for f in self.findings if f.check in ENGINES and f.level == "ok")
+        return tuple(f.check for f in self.findings if f.check in RUNTIMES and f.level == "ok")
 
     @property
     def can_run(self) -> bool:

@@ -75,7 +75,8 @@ def test_profiles_beside_the_file_count(tmp_path: Path) -> None:
     (tmp_path / "targets" / "kiosk.yaml").write_text("extends: rpi5\n")
     path = deploy(tmp_path, "checkpoint: demo\ntargets: [kiosk, targets/kiosk.yaml]\n")
     loaded = load_deploy(path)
-    assert deploy_target(loaded, "kiosk").cpu.model == "cortex-a76"
+    for name in loaded.targets:
+        assert deploy_target(loaded, name).cpu.model == "cortex-a76"
     assert check([path]) == []
 
 

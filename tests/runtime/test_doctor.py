@@ -184,8 +184,13 @@ def test_a_csi_camera_without_picamera2(pi: World, tree: Path) -> None:
     (tree / "sys/class/video4linux/video0/name").write_text("unicam-image\n")
     finding = one(examine(world=pi), "csi")
     assert finding.level == "warning" and "--system-site-packages" in (finding.mend or "")
-    present = replace(pi, try_code=children(picamera2=Outcome(0)))
-    assert "finds no camera module" in one(examine(world=present), "csi").says
+    none = replace(pi, try_code=children(picamera2=Outcome(0, "[]\n")))
+    assert "finds no camera module" in one(examine(world=none), "csi").says
+    broken = replace(pi, try_code=children(picamera2=Outcome(-11)))
+    assert "does not work here: importing picamera2 is killed by SIGSEGV" in one(examine(world=broken), "csi").says
+    present = examine(world=replace(pi, try_code=children(picamera2=Outcome(0, '[[0, "imx708"]]\n'))))
+    assert one(present, "camera").says == "imx708: --camera csi:0"
+    assert "csi" not in {finding.check for finding in present.findings}
 
 
 def test_the_dict_is_json_and_complete(pi: World) -> None:

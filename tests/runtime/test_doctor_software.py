@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,10 @@ import rt_board
 from rt_board import OPENCV, children, one, packages
 
 from edgekit.config.machine import Machine
+from edgekit.engines import ENGINES
 from edgekit.runtime.checkup import probe
 from edgekit.runtime.checkup.probe import Outcome
+from edgekit.runtime.checkup.runtimes import RUNTIMES
 from edgekit.runtime.doctor import Finding, World, examine
 
 
@@ -199,3 +202,18 @@ def test_a_real_bundle_runs_in_real_engines(tinybundle: ModuleType, tmp_path: Pa
     assert findings.engines, findings.text()
     for name in findings.engines:
         assert " runs model." in one(findings, name).says
+
+
+def test_what_the_doctor_knows_of_engines_is_what_the_engines_are() -> None:
+    assert {r.name: (r.distribution, r.model, r.install) for r in RUNTIMES.values()} == {
+        kind.name: (kind.distribution, kind.model, kind.install) for kind in ENGINES.values()
+    }
+    for runtime in RUNTIMES.values():
+        assert ENGINES[runtime.name].package in runtime.importing
+
+
+def test_the_doctor_itself_imports_nothing_that_could_crash(project_root: Path) -> None:
+    code = "import sys, edgekit.runtime.doctor as d; d.examine(); print([m for m in sys.modules if m in %r])"
+    risky = ["numpy", "cv2", "ai_edge_litert", "onnxruntime", "tflite_runtime", "picamera2", "yaml"]
+    done = subprocess.run([sys.executable, "-c", code % (risky,)], cwd=project_root, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from edgekit.runtime.cameras import Camera, list_cameras
 from edgekit.runtime.checkup.finding import Finding
+from edgekit.runtime.checkup.probe import explain
 from edgekit.runtime.checkup.world import World
 
 _CSI_RECEIVERS = ("unicam", "rp1-cfe")  # kernel drivers of the Raspberry Pi's camera connector
@@ -14,12 +16,12 @@ _CSI_RECEIVERS = ("unicam", "rp1-cfe")  # kernel drivers of the Raspberry Pi's c
 
 def check(world: World) -> Iterator[Finding]:
     """One finding per camera, or one that says there is none; then the group and the CSI connector."""
-    own = world.root == Path("/")
-    cameras = list_cameras(sys_root=world.root / "sys", dev_root=world.root / "dev", csi=None if own else _NoCsi())
+    cameras = list_cameras(sys_root=world.root / "sys", dev_root=world.root / "dev", csi=_NoCsi())
     for camera in cameras:
         yield _camera(world, camera)
-    yield from _csi(world, cameras)
-    if not cameras:
+    modules = list(_csi(world))
+    yield from modules
+    if not cameras and not any(finding.check == "camera" for finding in modules):
         yield Finding(
             "camera",
             "note",
@@ -37,7 +39,7 @@ def check(world: World) -> Iterator[Finding]:
 
 
 class _NoCsi:
-    """picamera2's answer on a machine that is not the running one."""
+    """Keeps picamera2 out of this process; :func:`_csi` asks it in a child."""
 
     class Picamera2:
         @staticmethod
@@ -84,22 +86,38 @@ def _holders(root: Path, device: Path) -> list[tuple[int, str]]:
     return found
 
 
-def _csi(world: World, cameras: tuple[Camera, ...]) -> Iterator[Finding]:
-    """A Raspberry Pi camera module that OpenCV cannot reach."""
-    if any(camera.kind == "csi" for camera in cameras):
-        return
+# Run in a child: picamera2 brings libcamera and NumPy with it. libcamera lists USB cameras too; those are known already.
+_LIST_CSI = """
+import json
+from picamera2 import Picamera2
+found = [info for info in Picamera2.global_camera_info() if "usb" not in str(info.get("Id", "")).lower()]
+print(json.dumps([[info.get("Num", 0), str(info.get("Model", "camera"))] for info in found]))
+"""
+
+
+def _csi(world: World) -> Iterator[Finding]:
+    """Camera modules on the Raspberry Pi's own connector, which OpenCV cannot reach."""
     names = [world.machine.text(f"sys/class/video4linux/{folder.name}/name") for folder in _video(world)]
-    if not any(name.startswith(_CSI_RECEIVERS) for name in names):
+    active = any(name.startswith(_CSI_RECEIVERS) for name in names)
+    if not active and not world.installed("picamera2"):
         return
-    if world.try_code("import picamera2").ok:
-        says = "the camera connector is active, and libcamera finds no camera module on it"
-        yield Finding("csi", "warning", says, "rpicam-hello --list-cameras; check the ribbon cable")
-        return
-    mend = "sudo apt install python3-picamera2"
-    if world.in_virtualenv:
-        mend += ", and make the environment with `python3 -m venv --system-site-packages`"
-    says = "the camera connector is active, and picamera2, which alone can read it, is not importable here"
-    yield Finding("csi", "warning", says, mend)
+    outcome = world.try_code(_LIST_CSI)
+    if outcome.ok:
+        modules = json.loads(outcome.output.splitlines()[-1])
+        for number, model in modules:
+            yield Finding("camera", "ok", f"{model}: --camera csi:{number}", facts={"kind": "csi", "name": model})
+        if active and not modules:
+            says = "the camera connector is active, and libcamera finds no camera module on it"
+            yield Finding("csi", "warning", says, "rpicam-hello --list-cameras; check the ribbon cable")
+    elif active:
+        mend = "sudo apt install python3-picamera2"
+        if world.in_virtualenv:
+            mend += ", and make the environment with `python3 -m venv --system-site-packages`"
+        reason = "is not importable here"
+        if "No module named 'picamera2'" not in outcome.errors:
+            reason = f"does not work here: {explain(outcome, 'importing picamera2').says}"
+        says = f"the camera connector is active, and picamera2, which alone can read it, {reason}"
+        yield Finding("csi", "warning", says, mend)
 
 
 def _video(world: World) -> list[Path]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgekit.engines import ENGINES
 from edgekit.runtime.checkup.finding import Finding
+from edgekit.runtime.checkup.runtimes import RUNTIMES
 from edgekit.runtime.checkup.world import World
 
 
@@ -47,7 +47,7 @@ def check(world: World, bundle: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("bundle", "ok", f"{name} was made for this kind of processor", facts=facts)
-    for kind in ENGINES.values():
+    for kind in RUNTIMES.values():
         here, wanted = world.installed(kind.distribution), pinned.get(kind.name)
         if here and wanted and here != wanted:
             yield Finding(

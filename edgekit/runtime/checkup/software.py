@@ -7,25 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from edgekit.engines import ENGINES, EngineKind
 from edgekit.runtime.checkup.finding import Finding
 from edgekit.runtime.checkup.probe import explain
+from edgekit.runtime.checkup.runtimes import RUNTIMES, Runtime
 from edgekit.runtime.checkup.world import World, version
 
-# The oldest glibc of each engine's wheels, from their platform tags, for (isa) → version. Absent: no wheel.
-_WHEELS: dict[str, dict[str, tuple[int, int]]] = {
-    "litert": {"aarch64": (2, 27), "x86_64": (2, 27)},  # ai-edge-litert 2.3.0
-    "onnxruntime": {"aarch64": (2, 28), "x86_64": (2, 28)},  # onnxruntime 1.31.1
-    "tflite-runtime": {"aarch64": (2, 34), "armv7": (2, 34), "x86_64": (2, 17)},  # 2.14.0
-}
-_TFLITE_PYTHON = (3, 11)
-_NUMPY_1_ONLY = {"tflite-runtime"}  # compiled against NumPy 1: it imports under NumPy 2 and fails on first use
-
-_IMPORT = {
-    "litert": "from ai_edge_litert.interpreter import Interpreter",
-    "onnxruntime": "import onnxruntime; onnxruntime.InferenceSession",
-    "tflite-runtime": "from tflite_runtime.interpreter import Interpreter",
-}
 _NUMPY = "import json, numpy; print(json.dumps({'version': numpy.__version__, 'sum': int(numpy.arange(8).sum())}))"
 _OPENCV = """
 import json, cv2
@@ -43,7 +29,7 @@ def check(world: World, bundle: Path | None = None) -> Iterator[Finding]:
     """numpy, opencv, then one finding per engine; with a bundle each engine runs its model once."""
     yield from _numpy(world)
     yield from _opencv(world)
-    findings = [_engine(world, kind, bundle) for kind in ENGINES.values()]
+    findings = [_engine(world, kind, bundle) for kind in RUNTIMES.values()]
     if any(finding.level == "ok" for finding in findings):
         # With one that works, another that is absent or broken is nothing to worry about.
         findings = [_softened(finding) for finding in findings]
@@ -96,7 +82,7 @@ def _opencv(world: World) -> Iterator[Finding]:
         yield Finding("opencv", "ok", f"OpenCV {facts['version']}{without}", facts=facts)
 
 
-def _engine(world: World, kind: EngineKind, bundle: Path | None) -> Finding:
+def _engine(world: World, kind: Runtime, bundle: Path | None) -> Finding:
     installed = world.installed(kind.distribution)
     cannot = _cannot_be(world, kind)
     facts = {"version": installed, "package": kind.distribution}
@@ -104,14 +90,14 @@ def _engine(world: World, kind: EngineKind, bundle: Path | None) -> Finding:
         if cannot:
             return Finding(kind.name, "note", f"not installed, and {cannot}", None, facts)
         return Finding(kind.name, "problem", "not installed", kind.install, facts)
-    if kind.name in _NUMPY_1_ONLY:
+    if kind.numpy_1_only:
         numpy = world.installed("numpy")
         if numpy and version(numpy) >= (2,):
             says = f"{kind.name} {installed} was compiled for NumPy 1, and this environment has {numpy}"
             return Finding(
                 kind.name, "problem", says, "pip install 'edgekit[tflite]', in an environment of its own", facts
             )
-    code = _IMPORT[kind.name]
+    code = kind.importing
     what = f"importing {kind.name} {installed}"
     if bundle is not None and (bundle / kind.model).is_file():
         # Kernels are chosen at the first inference: what imports can still meet an illegal instruction there.
@@ -126,22 +112,21 @@ def _engine(world: World, kind: EngineKind, bundle: Path | None) -> Finding:
     return Finding(kind.name, "problem", failure.says, mend, {**facts, "code": outcome.code})
 
 
-def _cannot_be(world: World, kind: EngineKind) -> str | None:
+def _cannot_be(world: World, kind: Runtime) -> str | None:
     """Why pip would find no wheel here, None if it should."""
-    wheels = _WHEELS[kind.name]
-    if world.machine.isa not in wheels:
+    if world.machine.isa not in kind.wheels:
         return f"there is no wheel of it for {world.machine.isa}"
-    if kind.name == "tflite-runtime" and world.python > _TFLITE_PYTHON:
-        return "its last release ends at Python 3.11"
-    need = wheels[world.machine.isa]
+    if kind.last_python and world.python > kind.last_python:
+        return f"its last release ends at Python {kind.last_python[0]}.{kind.last_python[1]}"
+    need = kind.wheels[world.machine.isa]
     library, release = world.libc
     if library == "glibc" and version(release) < need:
         return f"its wheel needs glibc {need[0]}.{need[1]}"
     return None
 
 
-def _instead(kind: EngineKind, code: int | None) -> str:
-    others = " or ".join(name for name in ENGINES if name != kind.name)
+def _instead(kind: Runtime, code: int | None) -> str:
+    others = " or ".join(name for name in RUNTIMES if name != kind.name)
     if code is not None and code < 0:
         return f"pip install an older {kind.distribution}, or use {others}"
     return f"pip install --force-reinstall {kind.distribution}"
