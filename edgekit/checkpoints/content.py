@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from edgekit.checkpoints import torch_file
-from edgekit.checkpoints.pickle_machine import Machine, Opaque
+from edgekit.checkpoints.pickle_machine import Machine
+from edgekit.checkpoints.pickle_names import Opaque
 from edgekit.checkpoints.pickle_values import Array, Values
 from edgekit.checkpoints.torch_file import TensorRef
 from edgekit.errors import CheckpointError

@@ -12,7 +12,7 @@ from edgekit.checkpoints.source import Architecture, Checkpoint
 from edgekit.models.cost import Cost, cost
 
 # Output channels of stages 2, 3 and 4 by width. 2.0 has 244 in the paper's second version and 224 in its first, which
-# TensorFlow's implementation follows; 0.25 and 0.33 are PaddleClas'.
+# TensorFlow's implementation follows; Paddle has mixed both. 0.25 and 0.33 are Paddle's.
 V2_WIDTHS: dict[tuple[int, ...], float] = {
     (24, 48, 96): 0.25,
     (32, 64, 128): 0.33,
@@ -20,6 +20,7 @@ V2_WIDTHS: dict[tuple[int, ...], float] = {
     (116, 232, 464): 1.0,
     (176, 352, 704): 1.5,
     (224, 448, 896): 2.0,
+    (224, 488, 976): 2.0,
     (244, 488, 976): 2.0,
 }
 # Output channels of stage 2 at width 1, by groups (table 1 of the V1 paper).

@@ -93,7 +93,11 @@ def _check_functions(model: ModelProto) -> None:
 
 
 def _check_nodes(model: ModelProto) -> None:
+    made: set[str] = set()
     for node in model.graph.node:
+        if not node.output or not made.isdisjoint(name for name in node.output if name):
+            raise CheckpointError(f"{node.op_type} {node.name!r} has no output, or one that another node has too")
+        made.update(node.output)
         if node.domain not in DOMAINS:
             raise CheckpointError(f"operator {node.op_type!r} of domain {node.domain!r} is not ONNX's")
         for attribute in node.attribute:

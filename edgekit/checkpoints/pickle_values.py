@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.checkpoints.pickle_machine import Globals, Handler, Name, Opaque
+from edgekit.checkpoints.pickle_names import Globals, Handler, Name, Opaque
 from edgekit.errors import CheckpointError
 
 _DTYPE = re.compile(r"[<>=|]?(f2|f4|f8|i1|i2|i4|i8|u1|u2|u4|u8|b1)")

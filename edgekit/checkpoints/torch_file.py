@@ -23,7 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgekit.checkpoints.pickle_machine import Handler, Machine, Name, Opaque
+from edgekit.checkpoints.pickle_machine import Machine
+from edgekit.checkpoints.pickle_names import Handler, Name, Opaque
 from edgekit.checkpoints.pickle_values import Budget, Values
 from edgekit.errors import CheckpointError
 
