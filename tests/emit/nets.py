@@ -248,6 +248,8 @@ class _Quantizer:
         self.produced = [o for n in graph.node for o in n.output]
         values = float_run(model, {graph.input[0].name: images}, self.produced)
         self.ranges = {k: [min(v.min(), 0.0), max(v.max(), 0.0)] for k, v in values.items() if v.dtype == np.float32}
+        if images.dtype == np.float32:
+            self.ranges[graph.input[0].name] = [min(images.min(), 0.0), max(images.max(), 0.0)]
         for node in graph.node:
             if node.op_type == "Sub":
                 self.colour = self.consts[node.input[1]]
@@ -312,6 +314,8 @@ class _Quantizer:
         for n in graph.node:
             for i in n.input:
                 users.setdefault(i, []).append(n)
+        if graph.input[0].name in self.ranges:
+            self.q(graph.input[0].name)
         for node in graph.node:
             if node.op_type == "Cast":
                 scale, zero = self.scale_of("pixels")
