@@ -20,7 +20,8 @@ SIZE = 12
 def lowered(outlier: float = 1.0, heavy: float = 1.0) -> ir.Model:
     """Pixels → conv → ReLU → depthwise → pointwise → ReLU → pool → classifier.
 
-    ``outlier`` multiplies one channel of the first layer's output, ``heavy`` one weight of the pointwise layer, whose input shrinks as much.
+    ``outlier`` multiplies one channel of the first layer's output, ``heavy`` one weight of the pointwise
+    layer, whose input shrinks as much.
     """
     rng = np.random.default_rng(0)
     w0, b0 = rng.normal(0, 0.01, (8, 3, 3, 3)), rng.normal(0, 0.1, 8)
