@@ -22,6 +22,7 @@ T = TypeVar("T")
 _TAG = "tag:yaml.org,2002:"
 _INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _FLOAT = re.compile(r"[-+]?(\d[\d_]*)?\.?\d[\d_]*([eE][-+]?\d+)?\.?")
+_MOST_DIGITS = 18
 _TRUE, _FALSE = {"true", "yes", "on"}, {"false", "no", "off"}
 
 
@@ -59,7 +60,7 @@ class Reader:
         for key, value_node in node.value:
             item = fields.get(key.value)
             if item is None:
-                self.issues.add(f"unknown key '{_cut(key.value)}'{perhaps(key.value, fields)}", key)
+                self.issues.add(f"unknown key '{cut(key.value)}'{perhaps(key.value, fields)}", key)
                 ok = False
                 continue
             where = f"{path}.{item.key}" if path else item.key
@@ -131,10 +132,12 @@ class Reader:
             return node.value.lower() in _TRUE
         if kind is str:
             return self._text(node, rule, where)
-        value = int(node.value.replace("_", "")) if kind is int else float(node.value.replace("_", ""))
+        digits = node.value.replace("_", "")
+        # An endless row of digits is out of any range, and Python would refuse to make an int of it.
+        value = int(digits) if kind is int and len(digits) <= _MOST_DIGITS else float(digits)
         low, high = rule.low, rule.high
         if (low is not None and value < low) or (high is not None and value > high):
-            self.issues.add(f"{where}: {node.value} is out of range, expected {_range(low, high)}", node)
+            self.issues.add(f"{where}: {cut(node.value)} is out of range, expected {_range(low, high)}", node)
             return _FAILED
         return value
 
@@ -144,7 +147,7 @@ class Reader:
             self.issues.add(f"{where}: must not be empty", node)
             return _FAILED
         if rule.pattern and not re.fullmatch(rule.pattern, text):
-            self.issues.add(f"{where}: expected {rule.form or rule.pattern}, got '{_cut(text)}'", node)
+            self.issues.add(f"{where}: expected {rule.form or rule.pattern}, got '{cut(text)}'", node)
             return _FAILED
         return text
 
@@ -194,7 +197,7 @@ def describe(node: Node) -> str:
         return "a list"
     if _is_null(node):
         return "nothing"
-    return f"{'the number ' if _is_number(node) else ''}'{_cut(node.value)}'"
+    return f"{'the number ' if _is_number(node) else ''}'{cut(node.value)}'"
 
 
 def expected(kind: Any, rule: Rule) -> str:
@@ -245,5 +248,7 @@ def _range(low: float | None, high: float | None) -> str:
     return f"at most {high:g}" if low is None else f"{low:g} to {high:g}"
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """At most 60 characters of what somebody wrote, on one line and without what a terminal would act on."""
+    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:61])
     return text if len(text) <= 60 else text[:57] + "..."

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-from edgekit.config.convert import perhaps
+from edgekit.config.convert import cut, perhaps
 from edgekit.config.fields import declared
 from edgekit.config.target import Target
-from edgekit.config.yamlfile import Issues, read
+from edgekit.config.yamlfile import Issues, is_file, read
 from edgekit.resources import shipped
 
 _OWN = {item.key for item in declared(Target) if item.rule.own}
@@ -64,7 +64,9 @@ def _flatten(path: Path, issues: Issues, folder: Path | None, chain: tuple[Path,
     parent = _parent(path, extends.value, folder)
     if parent is None:
         known = available(folder)
-        issues.add(f"extends '{extends.value}', which does not exist{perhaps(extends.value, list(known))}", extends)
+        issues.add(
+            f"extends '{cut(extends.value)}', which does not exist{perhaps(extends.value, list(known))}", extends
+        )
         return None
     chain = (*chain, path.resolve())
     if parent.resolve() in chain:
@@ -79,15 +81,15 @@ def _parent(child: Path, name: str, folder: Path | None) -> Path | None:
     """The file that ``extends: name`` in ``child`` means: a path from there, a file beside it, or a known profile."""
     if is_path(name):
         path = child.parent / name
-        return path if path.is_file() else None
+        return path if is_file(path) else None
     beside = child.parent / f"{name}.yaml"
-    if beside.is_file() and beside.resolve() != child.resolve():
+    if is_file(beside) and beside.resolve() != child.resolve():
         return beside
     candidates = [place / f"{name}.yaml" for place in folders(folder)]
-    others = [path for path in candidates if path.is_file() and path.resolve() != child.resolve()]
+    others = [path for path in candidates if is_file(path) and path.resolve() != child.resolve()]
     if others:
         return others[0]
-    return beside if beside.is_file() else None
+    return beside if is_file(beside) else None
 
 
 def value_of(root: MappingNode, key: str) -> Node | None:

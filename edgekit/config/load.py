@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterable
@@ -10,13 +11,13 @@ from pathlib import Path
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from edgekit.config.convert import Reader, perhaps
+from edgekit.config.convert import Reader, cut, perhaps
 from edgekit.config.deploy import Deploy
 from edgekit.config.extends import available, flatten, is_path, value_of
 from edgekit.config.fields import declared, walk
 from edgekit.config.rules import cross_check
 from edgekit.config.target import Target
-from edgekit.config.yamlfile import Issues, read
+from edgekit.config.yamlfile import Issues, is_file, read
 from edgekit.errors import ConfigError
 
 # Weights come with these; a checkpoint without one, and without a file of that name, is a name of the catalogue.
@@ -89,7 +90,7 @@ def deploy_target(deploy: Deploy, name: str) -> Target:
     Raises:
         ConfigError: as :func:`load_target`.
     """
-    if deploy.path and is_path(name) and not Path(name).is_file():
+    if deploy.path and is_path(name) and not is_file(Path(name)):
         name = _beside(deploy.path, name)
     target = load_target(name, folder=_folder_of(deploy.path))
     gate = {f.name: getattr(deploy.gate, f.name) for f in dataclasses.fields(deploy.gate)}
@@ -118,7 +119,7 @@ def check(files: Iterable[str | Path] | None = None) -> list[str]:
             known = available(folder)
             named = [_beside(path, name) for name in (deploy.targets if deploy else ())]
             for file in [Path(name) if is_path(name) else known.get(name) for name in named]:
-                if file and file.is_file():  # else it has been noted where the deployment names it
+                if file and is_file(file):  # else it has been noted where the deployment names it
                     _target(file, issues, folder)
         else:
             _target(path, issues, None)
@@ -180,7 +181,7 @@ def _deploy(path: Path, issues: Issues, *, exists: bool = False) -> Deploy | Non
             changes[item.name] = resolved = _resolve(value, base, name_allowed=item.name == "checkpoint")
             given = reader.nodes.get(where)
             if exists and given and item.name != "output" and os.sep in resolved and _is_missing(resolved):
-                issues.add(f"{where}: no such file or folder '{value}'", given)
+                issues.add(f"{where}: no such file or folder '{cut(value)}'", given)
     telemetry = deploy.run.telemetry
     run = dataclasses.replace(deploy.run, telemetry=_resolve(telemetry, base)) if telemetry else deploy.run
     return dataclasses.replace(deploy, path=path.resolve(), run=run, **changes)  # type: ignore[arg-type]
@@ -201,10 +202,10 @@ def _check_names(path: Path, targets: Node | None, issues: Issues) -> None:
             issues.add(f"target '{node.value}' is named twice", node)
         seen.add(node.value)
         if is_path(node.value):
-            if not Path(_beside(path, node.value)).is_file():
-                issues.add(f"no such target file '{node.value}'", node)
+            if not is_file(Path(_beside(path, node.value))):
+                issues.add(f"no such target file '{cut(node.value)}'", node)
         elif node.value not in known:
-            issues.add(f"unknown target '{node.value}'{perhaps(node.value, list(known))}", node)
+            issues.add(f"unknown target '{cut(node.value)}'{perhaps(node.value, list(known))}", node)
 
 
 def _beside(deploy: Path, name: str) -> str:
@@ -218,14 +219,23 @@ def _folder_of(deploy: Path | None) -> Path | None:
 
 def _resolve(value: str, base: Path, *, name_allowed: bool = False) -> str:
     """A path from deploy.yaml as an absolute one; a checkpoint's name stays as it is unless a file has it."""
-    path = base / Path(value).expanduser()
+    path = base / value
+    with contextlib.suppress(RuntimeError):  # ~somebody without a home: then it is a strange name
+        path = base / Path(value).expanduser()
     looks_like_path = value.startswith((".", "/", "~")) or value.lower().endswith(_CHECKPOINT_SUFFIXES)
-    if name_allowed and not looks_like_path and not path.exists():
+    if name_allowed and not looks_like_path and not _exists(path):
         return value
     return os.path.normpath(path)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _is_missing(path: str) -> bool:
     """A TensorFlow checkpoint is named by its prefix, so a file that begins with the name will do."""
     here = Path(path)
-    return not here.exists() and not (here.parent.is_dir() and any(here.parent.glob(f"{here.name}.index")))
+    return not _exists(here) and not _exists(here.with_name(f"{here.name}.index"))

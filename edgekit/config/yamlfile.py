@@ -51,8 +51,16 @@ def shown(path: Path) -> str:
     """The path as a person would type it: relative where it lies below the current directory."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
+    except (OSError, ValueError, RuntimeError):  # elsewhere; or a name that cannot be; or links in a circle
         return str(path)
+
+
+def is_file(path: Path) -> bool:
+    """Like ``path.is_file()``, and False for a name that no file can have (too long, a zero byte)."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 class _Loader(yaml.SafeLoader):
@@ -82,8 +90,8 @@ def read(path: Path, issues: Issues) -> MappingNode | None:
             issues.add(f"larger than {MAX_BYTES // 1024} KB: not a settings file", place=(name, 0, 0))
             return None
         data = path.read_bytes()
-    except OSError as error:
-        issues.add(f"cannot be read: {error.strerror or error}", place=(name, 0, 0))
+    except (OSError, ValueError) as error:
+        issues.add(f"cannot be read: {getattr(error, 'strerror', None) or error}", place=(name, 0, 0))
         return None
     return parse(data, name, issues)
 
@@ -161,7 +169,7 @@ def _sound(root: MappingNode, issues: Issues) -> bool:
                 ok = False
             elif key.value in seen:
                 first = place_of(seen[key.value])
-                issues.add(f"key '{key.value}' is given twice, first in line {first[1]}", key)
+                issues.add(f"key {key.value[:60]!r} is given twice, first in line {first[1]}", key)
                 ok = False
             else:
                 seen[key.value] = key

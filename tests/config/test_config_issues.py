@@ -165,6 +165,27 @@ ONE_ISSUE = {
         "mine.yaml:2:10: threads: expected a whole number, got a list",
     ),
     "alias in itself": ("extends: rpi4\npeers: &a [*a]\n", "mine.yaml:2:8: an alias that contains itself"),
+    "more digits than a number may have": (
+        "extends: rpi4\nthreads: " + "1" * 6000 + "\n",
+        f"mine.yaml:2:10: threads: {'1' * 57}... is out of range, expected 1 to 256",
+    ),
+    "beyond infinity": (
+        "extends: rpi4\nbudget: {latency_ms: 1e999}\n",
+        "mine.yaml:2:22: budget.latency_ms: 1e999 is out of range, expected 0.01 to 60000",
+    ),
+    "a name that no file can have": (
+        'extends: "./a\\0b.yaml"\n',
+        "mine.yaml:1:10: extends './a\N{REPLACEMENT CHARACTER}b.yaml', which does not exist",
+    ),
+    "a name too long for a file": (
+        f"extends: {'x' * 5000}\n",
+        f"mine.yaml:1:10: extends '{'x' * 57}...', which does not exist",
+    ),
+    "terminal codes": (
+        'extends: rpi4\nengine: {preferred: "\\e[31m\\n"}\n',
+        "mine.yaml:2:21: engine.preferred: expected one of litert, onnxruntime, tflite-runtime, "
+        "got '\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}'",
+    ),
     "merge key": ("extends: rpi4\n<<: {threads: 2}\n", "mine.yaml:2:1: unknown key '<<'"),
 }
 

@@ -146,3 +146,12 @@ def test_a_deployment_is_told_from_a_profile_by_its_keys(tmp_path: Path, monkeyp
         "deployed-board.yaml:2:14: cpu.cores: 0 is out of range, expected 1 to 256"
     ]
     assert check(["deploy.yaml"]) == ["deploy.yaml: no such file"]
+
+
+@pytest.mark.parametrize("odd", ['"a\\0b"', "x" * 5000, "~nobody-here/x.pth", "/" + "x" * 5000])
+def test_odd_paths_are_issues_and_no_crash(tmp_path: Path, odd: str) -> None:
+    path = deploy(tmp_path, f"checkpoint: {odd}\nlabels: {odd}\ntargets: [rpi4]\n")
+    assert load_deploy(path).labels
+    assert any("no such file or folder" in issue for issue in check([path]))
+    path = deploy(tmp_path, f"checkpoint: demo\ntargets: [{odd}]\n")
+    assert len(check([path])) in (1, 2)

@@ -86,7 +86,7 @@ def _holders(root: Path, device: Path) -> list[tuple[int, str]]:
     return found
 
 
-# Run in a child: picamera2 brings libcamera and NumPy with it. libcamera lists USB cameras too; those are known already.
+# Run in a child: picamera2 brings libcamera and NumPy with it. Of libcamera's list, USB cameras are known already.
 _LIST_CSI = """
 import json
 from picamera2 import Picamera2
