@@ -13,13 +13,13 @@ import glob
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.contracts import ImageContract
+from edgekit.contracts import ImageContract, Interpolation
 from edgekit.errors import ImageError
 from edgekit.resample import CvResampler, Resampler, TriangleResampler
 
@@ -49,7 +49,7 @@ class Preprocessor:
     """Writes frames into an engine's input as ``contract`` says.
 
     Raises:
-        ImageError: the contract asks for a crop larger than the resized picture.
+        ImageError: the contract asks for a crop larger than the resized picture, or an unknown interpolation.
     """
 
     def __init__(self, contract: ImageContract) -> None:
@@ -57,6 +57,11 @@ class Preprocessor:
             raise ImageError(
                 f"a crop of {contract.height}x{contract.width} does not fit a short side of {contract.resize}",
                 hint="image.resize must be at least image.height and image.width",
+            )
+        if contract.interpolation not in get_args(Interpolation):
+            raise ImageError(
+                f"interpolation {contract.interpolation!r} is not known",
+                hint="one of " + ", ".join(get_args(Interpolation)),
             )
         self.contract = contract
         self._plans: OrderedDict[tuple[int, int, int, bool], _Plan] = OrderedDict()

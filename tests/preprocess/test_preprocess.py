@@ -210,6 +210,8 @@ def test_wrong_buffer_and_impossible_contract() -> None:
         Preprocessor(ImageContract())(photo(20, 20), np.empty((224, 224, 3), np.float32))
     with pytest.raises(ImageError, match="does not fit"):
         Preprocessor(ImageContract(resize=200))
+    with pytest.raises(ImageError, match="bicubic"):
+        Preprocessor(ImageContract.from_dict({**ImageContract().to_dict(), "interpolation": "bicubic"}))
 
 
 def test_the_device_gets_no_torch() -> None:
