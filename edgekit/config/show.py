@@ -89,8 +89,9 @@ def check_text(files: Iterable[str | Path] | None = None) -> tuple[str, list[str
     if issues:
         count = f"{len(issues)} issue{'s' if len(issues) > 1 else ''}"
         return "\n".join([*issues, count]), issues
-    names = ", ".join(str(name) for name in (given if given is not None else list_targets()))
-    return f"no issues in {names}", []
+    if given is None:
+        given = [*list_targets(), *(["deploy.yaml"] if Path("deploy.yaml").is_file() else [])]
+    return f"no issues in {', '.join(map(str, given))}", []
 
 
 def _lines(value: Any, depth: int) -> Iterator[str]:
