@@ -13,9 +13,8 @@ import typer
 
 from edgekit import __version__
 from edgekit.cli import build, look, measure, run, service
+from edgekit.cli.output import INTERRUPTED
 from edgekit.errors import EdgekitError, InputError, StorageError
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="edgekit",

@@ -12,6 +12,7 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
+INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells have it
 _BAR = 24
 _EVERY_S = 0.1
 

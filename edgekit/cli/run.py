@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekit.cli.output import Json, answer, note
+from edgekit.cli.output import INTERRUPTED, Json, answer, note
 
 if TYPE_CHECKING:
     from edgekit.cli.settings import RunSettings
@@ -94,7 +94,9 @@ def run(
     }  # fmt: skip
     settings = run_settings(flags)
     with graceful(Stop()) as stop:
-        loop(settings.options, sinks=_sinks(settings, mqtt, otel, as_json), stop=stop)
+        summary = loop(settings.options, sinks=_sinks(settings, mqtt, otel, as_json), stop=stop)
+    if summary.stopped_by == "SIGINT":
+        raise typer.Exit(INTERRUPTED)
 
 
 def _sinks(settings: RunSettings, mqtt: str | None, otel: str | None, as_json: bool) -> list[Sink]:

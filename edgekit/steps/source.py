@@ -21,7 +21,10 @@ def read_checkpoint(order: Order) -> Checkpoint:
 
 
 def read_class_labels(order: Order, checkpoint: Checkpoint) -> tuple[Label, ...]:
-    """The labels file of the order, else the checkpoint's own, else ``class 0``, ``class 1``, …
+    """The labels file of the order, else the checkpoint's own, else the calibration set's class folders, else numbers.
+
+    Class folders are taken only where there is exactly one per class, in sorted order: that is the order that training
+    on such a folder gives.
 
     Raises:
         LabelsError: the file cannot be used, or has another number of labels than the network has classes.
@@ -31,4 +34,9 @@ def read_class_labels(order: Order, checkpoint: Checkpoint) -> tuple[Label, ...]
     if checkpoint.labels is not None:
         where = f"{checkpoint.path}: its labels"
         return parse_labels("\n".join(checkpoint.labels), where=where, classes=checkpoint.classes)
+    folder = order.calibration
+    if folder is not None and folder.is_dir():
+        names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        if len(names) == checkpoint.classes:
+            return parse_labels("\n".join(names), where=str(folder))
     return numbered_labels(checkpoint.classes)
