@@ -116,6 +116,7 @@ def _measure_group(
 ) -> list[Measured]:
     rows = {configuration: Measured(configuration) for configuration in group}
     samples: dict[Configuration, list[float]] = {}
+    busy: dict[Configuration, list[float]] = {}
     with ExitStack() as stack:
         workers: dict[Configuration, Talks] = {}
         counts: dict[Configuration, int] = {}
@@ -147,16 +148,19 @@ def _measure_group(
         for _ in range(plan.rounds):
             for configuration, worker in list(workers.items()):
                 try:
-                    taken = worker.ask(do="run", count=counts[configuration], warm=plan.warm)["ms"]
+                    said = worker.ask(do="run", count=counts[configuration], warm=plan.warm)
                 except EdgekitError as error:
                     rows[configuration] = Measured(configuration, error=error.message)
                     del workers[configuration]
                 else:
-                    samples.setdefault(configuration, []).extend(taken)
+                    samples.setdefault(configuration, []).extend(said["ms"])
+                    busy.setdefault(configuration, []).extend(said["cpu_ms"])
                 step(1)
         for configuration, worker in workers.items():
             peak = worker.ask(do="memory")["peak_mb"]
-            rows[configuration] = replace(rows[configuration], ms=tuple(samples[configuration]), peak_mb=peak)
+            rows[configuration] = replace(
+                rows[configuration], ms=tuple(samples[configuration]), cpu_ms=tuple(busy[configuration]), peak_mb=peak
+            )
     return [rows[configuration] for configuration in group]
 
 

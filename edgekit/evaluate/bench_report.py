@@ -28,9 +28,10 @@ class OperatorTime:
 class Measured:
     """One configuration's figures. Times in ms, memory in MB (10^6 bytes).
 
-    ``ms`` holds every counted inference; ``load_ms`` includes the runtime's import, as a cold start does; ``first_ms``
-    is the first inference after loading; ``peak_mb`` the process's largest resident size, of which ``base_mb`` was
-    there before the runtime was imported. With ``error`` set nothing else means anything.
+    ``ms`` holds every counted inference, ``cpu_ms`` the processor time of each (all threads). ``load_ms`` includes the
+    runtime's import, as a cold start does; ``first_ms`` is the first inference after loading; ``peak_mb`` the process's
+    largest resident size, of which ``base_mb`` was there before the runtime was imported. With ``error`` set nothing
+    else means anything.
     """
 
     configuration: Configuration
@@ -41,6 +42,7 @@ class Measured:
     base_mb: float = 0.0
     peak_mb: float = 0.0
     error: str | None = None
+    cpu_ms: tuple[float, ...] = field(default=(), repr=False)
 
     def percentile(self, p: float) -> float:
         """The p-th percentile of the inferences, ms (linear between neighbours)."""
@@ -49,6 +51,20 @@ class Measured:
     @property
     def p50(self) -> float:
         return self.percentile(50)
+
+    @property
+    def cpu(self) -> float:
+        """Median processor time of an inference, ms."""
+        return float(np.median(self.cpu_ms or self.ms))
+
+    @property
+    def cost(self) -> float:
+        """What ratios are made of, ms: one thread's processor time, else the median.
+
+        On one thread, processor time is the latency on a machine that does nothing else; it holds where the median is
+        mostly the time that others took.
+        """
+        return self.cpu if self.configuration.threads == 1 else self.p50
 
     @property
     def images_per_second(self) -> float:
@@ -73,6 +89,7 @@ class Measured:
             **said,
             "n": len(self.ms),
             "latency_ms": {f"p{p}": round(self.percentile(p), 4) for p in (50, 90, 99)},
+            "cpu_ms": round(self.cpu, 4),
             "images_per_s": round(self.images_per_second, 2),
             "first_ms": round(self.first_ms, 3),
             "load_ms": round(self.load_ms, 2),
@@ -105,19 +122,24 @@ class BenchReport:
             None,
         )
 
+    def crowded(self) -> bool:
+        """Whether other programs took so much of the machine that the latencies say more of them than of the models."""
+        single = [row for row in self.rows if row.error is None and row.configuration.threads == 1]
+        return any(row.p50 > 1.25 * row.cpu for row in single)
+
     def times_floor(self, row: Measured) -> float | None:
-        """Median over the floor's median; None for a floor, an error, a reference, or where no floor was measured."""
+        """Cost over the floor's cost; None for a floor, an error, a reference, or where no floor was measured."""
         floor = self.floor_of(row)
         if floor is None or row.error is not None or row.configuration.role in ("floor", "reference"):
             return None
-        return row.p50 / floor.p50
+        return row.cost / floor.cost
 
     def best(self) -> Measured | None:
         """The bundle's fastest row for single images."""
         own = [
             r for r in self.rows if r.error is None and r.configuration.role == "model" and r.configuration.batch == 1
         ]
-        return min(own, key=lambda row: row.p50, default=None)
+        return min(own, key=lambda row: row.cost, default=None)
 
     def to_dict(self) -> dict[str, Any]:
         rows = []
@@ -144,6 +166,8 @@ class BenchReport:
     def text(self) -> str:
         """A table for a terminal, fastest first within each batch size; ratios are to the fastest of the same batch."""
         lines = [*_table(self)]
+        if self.crowded():
+            lines.append("This machine was busy with other work: latencies are too long; ratios are of processor time.")
         for configuration, times in self.operators:
             lines += ["", f"{configuration.name or configuration.model.name} in {configuration.engine}, per operator:"]
             lines += [f"  {t.operator:<34} {t.count:>4} × {t.ms:>8.3f} ms {100 * t.share:>5.1f} %" for t in times]
@@ -160,6 +184,7 @@ _HEAD = (
     "p50 ms",
     "p90",
     "p99",
+    "cpu",
     "img/s",
     "first",
     "load",
@@ -175,9 +200,9 @@ def _table(report: BenchReport) -> list[str]:
     batches = dict.fromkeys(row.configuration.batch for row in report.rows)
     for batch in batches:
         rows = [row for row in report.rows if row.configuration.batch == batch and row.error is None]
-        rows.sort(key=lambda row: row.p50)
+        rows.sort(key=lambda row: row.cost)
         contenders = [row for row in rows if row.configuration.role != "floor"]
-        best = contenders[0].p50 if contenders else 1.0
+        best = contenders[0].cost if contenders else 1.0
         for row in rows:
             cells = _cells(row, best)
             if with_floor:
@@ -203,11 +228,12 @@ def _cells(row: Measured, best: float) -> tuple[str, ...]:
         f"{row.p50:.3f}",
         f"{row.percentile(90):.3f}",
         f"{row.percentile(99):.3f}",
+        f"{row.cpu:.3f}",
         f"{row.images_per_second:.0f}",
         f"{row.first_ms:.1f}",
         f"{row.load_ms:.0f}",
         f"{row.peak_mb:.0f}",
-        f"{row.p50 / best:.2f}",
+        f"{row.cost / best:.2f}",
     )
 
 

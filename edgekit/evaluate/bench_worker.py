@@ -5,7 +5,7 @@ are JSON objects, one a line, on standard input; every one is answered by one li
 
     {"do": "load", "model": path, "engine": name, "threads": 2, "batch": 1}
         → {"engine", "version", "threads", "load_ms", "first_ms", "base_mb"}
-    {"do": "run", "count": 8, "warm": 1}      → {"ms": [one per counted inference]}
+    {"do": "run", "count": 8, "warm": 1}      → {"ms": [one per counted inference], "cpu_ms": [likewise]}
     {"do": "memory"}                          → {"peak_mb"}
 
 A failure is answered by {"error": class name, "message", "hint"} and ends the process.
@@ -54,7 +54,8 @@ class Worker:
                     Path(command["model"]), command["engine"], int(command["threads"]), int(command["batch"])
                 )
             case "run":
-                return {"ms": self._run(int(command["count"]), int(command.get("warm", 0)))}
+                taken, busy = self._run(int(command["count"]), int(command.get("warm", 0)))
+                return {"ms": taken, "cpu_ms": busy}
             case "memory":
                 return {"peak_mb": peak_memory_mb()}
         raise UsageError(f"benchmark worker: unknown command {command!r}")
@@ -85,18 +86,21 @@ class Worker:
             "base_mb": base,
         }
 
-    def _run(self, count: int, warm: int) -> list[float]:
+    def _run(self, count: int, warm: int) -> tuple[list[float], list[float]]:
+        """Wall time and this process's processor time (all threads) of each counted inference, ms."""
         if self._engine is None:
             raise EngineError("benchmark worker: asked to run before a model was loaded")
-        invoke, clock = self._engine.invoke, time.perf_counter
+        invoke, clock, processor = self._engine.invoke, time.perf_counter, time.process_time
         for _ in range(warm):
             invoke()
-        taken = []
+        taken, busy = [], []
         for _ in range(count):
-            start = clock()
+            used, start = processor(), clock()
             invoke()
-            taken.append((clock() - start) * 1e3)
-        return taken
+            end = clock()
+            taken.append((end - start) * 1e3)
+            busy.append((processor() - used) * 1e3)
+        return taken, busy
 
 
 def serve(commands: TextIO, answers: TextIO) -> int:

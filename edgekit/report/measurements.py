@@ -204,6 +204,7 @@ def speed(record: BuildRecord) -> Html:
             [
                 *name,
                 *(f"{row.percentile(p):.2f}" for p in (50, 90, 99)),
+                f"{row.cpu:.2f}",
                 f"{row.images_per_second:.0f}",
                 f"{row.first_ms:.1f}",
                 f"{row.load_ms:.0f}",
@@ -220,6 +221,7 @@ def speed(record: BuildRecord) -> Html:
         "p50 ms",
         "p90",
         "p99",
+        "cpu",
         "img/s",
         "first",
         "load",
@@ -227,7 +229,9 @@ def speed(record: BuildRecord) -> Html:
         "× floor",
     )
     said = ", ".join(f"{key} {value}" for key, value in found.machine.items())
-    lead = f"Measured on the machine that built, not on the target ({said}). Compare ratios."
+    lead = f"Measured on the machine that built, not on the target{f' ({said})' if said else ''}: compare ratios."
+    if found.crowded():
+        lead += " It was busy with other work: compare processor time (cpu)."
     parts = [table(head, rows, numbers=3), bullets("Not measured", failed)]
     for configuration, times in found.operators:
         title = f"{configuration.name or configuration.model.name} in {configuration.engine}, by operator"

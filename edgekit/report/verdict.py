@@ -42,14 +42,17 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Speedup:
-    """Best own model and best float model at the same threads and batch 1, on the machine that built."""
+    """Best own model and best float model at the same threads and batch 1, on the machine that built.
+
+    Compared by ``Measured.cost``: on one thread, processor time.
+    """
 
     own: Measured
     reference: Measured
 
     @property
     def ratio(self) -> float:
-        return self.reference.p50 / self.own.p50
+        return self.reference.cost / self.own.cost
 
 
 def judge(record: BuildRecord) -> Verdict:
@@ -86,13 +89,13 @@ def speedup(record: BuildRecord) -> Speedup | None:
     own = [r for r in single if r.configuration.role == "model" and r.configuration.precision == record.precision]
     if not own:
         return None
-    best = min(own, key=lambda row: row.p50)
+    best = min(own, key=lambda row: row.cost)
     floats = [
         row
         for row in single
         if row.configuration.precision == "fp32" and row.configuration.threads == best.configuration.threads
     ]
-    return Speedup(best, min(floats, key=lambda row: row.p50)) if floats else None
+    return Speedup(best, min(floats, key=lambda row: row.cost)) if floats else None
 
 
 def size_ratio(record: BuildRecord) -> float | None:
@@ -118,8 +121,10 @@ def facts(record: BuildRecord) -> tuple[Fact, ...]:
     faster = speedup(record)
     if faster is not None:
         c = faster.own.configuration
-        where = record.speed.machine.get("cpu", "") if record.speed is not None else ""
-        basis = f"{faster.own.p50:.2f} ms in {c.engine}, {c.threads} thr., on the build machine ({where})"
+        cpu = str(record.speed.machine.get("cpu", "")) if record.speed is not None else ""
+        where = f"the build machine ({cpu})" if cpu else "the build machine"
+        threads = "1 thread" if c.threads == 1 else f"{c.threads} threads"
+        basis = f"{faster.own.cost:.2f} ms in {c.engine}, {threads}, on {where}"
         found.append(Fact(f"{faster.ratio:.2f}", "×", "faster than float", basis))
     ratio = size_ratio(record)
     own = next((a for a in record.artifacts if a.format == form), None)

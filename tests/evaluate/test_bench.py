@@ -53,7 +53,8 @@ class ScriptedWorker:
             self.log.append(self.model)
             if self.model == "dies.onnx" and len(self.log) > 6:
                 raise EngineError("the engine's process ended by signal 9")
-            return {"ms": [self.costs.get(self.model, 3.0)] * command["count"]}
+            ms = self.costs.get(self.model, 3.0)
+            return {"ms": [ms] * command["count"], "cpu_ms": [ms] * command["count"]}
         return {"peak_mb": 70.0}
 
     def close(self) -> None:
@@ -139,6 +140,21 @@ def test_the_table_ranks_and_aligns() -> None:
     assert len({len(line) for line in lines[2:4]}) == 1
     assert "broken.onnx: cannot be loaded" in found.text()
     assert "Conv" in found.text() and "75.0 %" in found.text()
+
+
+def test_on_a_busy_machine_ratios_are_of_processor_time() -> None:
+    def row(name: str, wall: float, processor: float) -> Measured:
+        return Measured(configuration(name), ms=(wall, wall, 3 * wall), cpu_ms=(processor,) * 3)
+
+    busy = BenchReport((row("slow.onnx", 9.0, 5.0), row("fast.onnx", 10.0, 2.0)))
+    assert busy.crowded() and "busy with other work" in busy.text()
+    best = busy.best()
+    assert best is not None and best.configuration.name == "fast.onnx"
+    assert [line.split()[-1] for line in busy.text().splitlines()[1:3]] == ["1.00", "2.50"]
+    quiet = BenchReport((row("fast.onnx", 2.1, 2.0),))
+    assert not quiet.crowded()
+    threaded = Measured(configuration("fast.onnx", threads=4), ms=(1.0,), cpu_ms=(3.6,))
+    assert threaded.cost == 1.0 and not BenchReport((threaded,)).crowded()
 
 
 def test_throughput_counts_the_batch() -> None:

@@ -78,7 +78,7 @@ class FourCores:
         if command["do"] == "load":
             self.threads = command["threads"]
             return {"engine": "e", "version": "1", "threads": 1, "load_ms": 1.0, "first_ms": 1.0, "base_mb": 1.0}
-        return {"ms": [8.0 / self.threads]} if command["do"] == "run" else {"peak_mb": 50.0}
+        return {"ms": [8.0 / self.threads], "cpu_ms": [8.0]} if command["do"] == "run" else {"peak_mb": 50.0}
 
     def close(self) -> None:
         pass
