@@ -3,43 +3,77 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from dataclasses import replace
 from pathlib import Path
 
-from edgekit.checkpoints import tensorflow_file
+from edgekit.checkpoints import catalogue, download, tensorflow_file
 from edgekit.checkpoints.content import MAX_FILE_BYTES, StateDict, kind_of, read_state_dict
 from edgekit.checkpoints.families import recognise, tensorflow
 from edgekit.checkpoints.source import Checkpoint
 from edgekit.errors import CheckpointError
+
+log = logging.getLogger(__name__)
 
 
 def load(path: str | Path) -> Checkpoint:
     """Reads a checkpoint of any supported family, recognised by its content.
 
     Args:
-        path: the file. For a TensorFlow checkpoint its ``.index`` or data file, their common prefix, or their folder.
+        path: the file, a name of the catalogue (downloaded once), or ``demo``. For a TensorFlow checkpoint its
+            ``.index`` or data file, their common prefix, or their folder.
 
     Raises:
-        CheckpointError: the file is missing, broken, hostile, or holds another network.
+        CheckpointError: the file is missing, broken, hostile, or holds another network; a download that failed.
+        StorageError: the download cache cannot be written.
     """
-    path = Path(path)
+    name, path = str(path), Path(path)
+    if not path.is_file():
+        if name == "demo":
+            return _demo()
+        if (entry := catalogue.find(name)) is not None:
+            path = download.fetch(entry)
     try:
         path = tensorflow_file.resolve(path)
-        return _load(path)
+        if not path.exists():
+            raise catalogue.unknown(name)
+        return _as_published(_load(path))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.message}", hint=error.hint) from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        # The readers name what they foresee. Whatever else a damaged file provokes is the file's fault too.
+        log.debug("%s", path, exc_info=True)
+        raise CheckpointError(
+            f"{path}: damaged, or written in a way that is not understood ({type(error).__name__}: {error})",
+            hint="download or save it again",
+        ) from error
+
+
+def _demo() -> Checkpoint:
+    """The embedded demo's own network, with its class names."""
+    data = Path(__file__).resolve().parent.parent / "demo" / "data"
+    labels = (data / "labels.txt").read_text(encoding="utf-8").splitlines() if (data / "labels.txt").is_file() else []
+    checkpoint = load(data / "demo.pth")
+    return replace(checkpoint, labels=tuple(label for label in labels if label) or None)
+
+
+def _as_published(checkpoint: Checkpoint) -> Checkpoint:
+    """A published file is resized as its source says, which the file itself cannot."""
+    entry = catalogue.of_sha256(checkpoint.sha256)
+    if entry is None or entry.resize == checkpoint.image.resize:
+        return checkpoint
+    return replace(checkpoint, image=replace(checkpoint.image, resize=entry.resize))
 
 
 def read_bytes(path: Path) -> bytes:
     """The whole file.
 
     Raises:
-        CheckpointError: missing, a folder, or larger than any checkpoint of these networks.
+        CheckpointError: a folder, or larger than any checkpoint of these networks.
         OSError: unreadable.
     """
-    if not path.exists():
-        raise CheckpointError("no such file", hint="`edgekit checkpoints list` names published weights")
     if not path.is_file():
         raise CheckpointError("this is a folder or a device", hint="give the file in it")
     size = path.stat().st_size

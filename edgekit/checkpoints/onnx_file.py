@@ -95,6 +95,8 @@ def _check_functions(model: ModelProto) -> None:
 def _check_nodes(model: ModelProto) -> None:
     made: set[str] = set()
     for node in model.graph.node:
+        if not all(isinstance(text, str) for text in (node.op_type, node.domain, node.name, *node.input, *node.output)):
+            raise CheckpointError("an operator's name is not text: the file is damaged")
         if not node.output or not made.isdisjoint(name for name in node.output if name):
             raise CheckpointError(f"{node.op_type} {node.name!r} has no output, or one that another node has too")
         made.update(node.output)

@@ -208,7 +208,15 @@ def _zip_record(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Callable[[]
     def read_record() -> bytes:
         try:
             return archive.read(entry)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+            OSError,
+            ValueError,
+        ) as error:
             raise CheckpointError(f"broken archive: {error}") from error
 
     return read_record
