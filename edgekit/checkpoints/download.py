@@ -126,7 +126,8 @@ def _attempt(url: str, file: BinaryIO, have: int, progress: Progress | None) -> 
     request = urllib.request.Request(url, headers={"User-Agent": f"edgekit/{__version__}"})  # noqa: S310
     if have:
         request.add_header("Range", f"bytes={have}-")
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+    # urlopen keeps the proxies of its first call; an opener of one's own reads the environment as it is now.
+    with urllib.request.build_opener().open(request, timeout=TIMEOUT_S) as response:
         if have and (response.status != 206 or not _continues(response.headers.get("Content-Range", ""), have)):
             file.truncate(0)  # the server sends the whole file again
             have = 0
