@@ -35,6 +35,12 @@ class Configuration:
     name: str = ""
 
 
+def child_environment() -> dict[str, str]:
+    """This process's environment, in which a child finds this same edgekit, wherever it was started."""
+    paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
 class Talks(Protocol):
     """A worker as the benchmark sees it."""
 
@@ -55,9 +61,6 @@ class WorkerProcess:
 
     def __init__(self) -> None:
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (closed below)
-        package_root = str(Path(__file__).resolve().parents[2])
-        paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "edgekit.evaluate.bench_worker"],
             stdin=subprocess.PIPE,
@@ -65,7 +68,7 @@ class WorkerProcess:
             stderr=self._errors,
             text=True,
             encoding="utf-8",
-            env=environment,
+            env=child_environment(),
         )
 
     def ask(self, **command: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from edgekit.evaluate import bench as bench_module
 from edgekit.evaluate.bench import Plan, bench, measure
 from edgekit.evaluate.bench_report import BenchReport, Measured, OperatorTime
 from edgekit.evaluate.bench_worker import peak_memory_mb, serve
-from edgekit.evaluate.operators import from_trace, operator_times
+from edgekit.evaluate.operators import from_litert, from_trace, operator_times
 from edgekit.evaluate.workers import Configuration, WorkerProcess
 
 _spec = importlib.util.spec_from_file_location("evaluate_tiny", Path(__file__).with_name("tiny.py"))
@@ -252,3 +252,24 @@ def test_a_trace_is_summed_by_operator_without_the_first_run() -> None:
 def test_an_engine_that_tells_no_operator_times(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="tells no time per operator"):
         operator_times(tmp_path / "m.tflite", "tflite-runtime")
+
+
+def test_litert_events_are_summed_by_operator_with_each_nodes_median() -> None:
+    events = [("Conv", 1, 100), ("Conv", 2, 10), ("Pad", 3, 30), ("Conv", 1, 900), ("Conv", 2, 10), ("Pad", 3, 30)]
+    conv, pad = from_litert([*events, *events[:3]])
+    assert (conv.operator, conv.count, conv.ms) == ("Conv", 2, pytest.approx(0.11))
+    assert (pad.operator, pad.share) == ("Pad", pytest.approx(0.03 / 0.14))
+
+
+def test_litert_tells_the_time_of_its_operators() -> None:
+    pytest.importorskip("ai_edge_litert")
+    times = operator_times(Path(__file__).parent.parent / "support" / "models" / "tiny.tflite", "litert")
+    assert sum(time.count for time in times) >= 3
+    assert any("Convolution" in time.operator for time in times)
+
+
+def test_litert_that_cannot_tell_is_an_error_and_not_a_crash(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    (tmp_path / "broken.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(64))
+    with pytest.raises(EngineError, match=r"tells no time per operator of broken\.tflite"):
+        operator_times(tmp_path / "broken.tflite", "litert")
