@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime from 1.31 keeps a database of its use for its maker unless told not to, before it is loaded. A tool that
+# runs on other people's devices does not report on them.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from edgekit.classifier import Classifier as Classifier

@@ -1,4 +1,4 @@
-"""What ``run`` runs with: flags over deploy.yaml's ``run:`` over the defaults of ``RunOptions``."""
+"""What ``run`` runs with: flags over deploy.yaml over the bundle's own target profile over ``RunOptions``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgekit.config.built import camera_defaults
 from edgekit.errors import UsageError
 from edgekit.runtime.options import CameraOptions, Decision, Resilience, Roi, RunOptions
 
@@ -33,15 +34,20 @@ def run_settings(flags: Mapping[str, Any], deploy: Path = Path("deploy.yaml")) -
     """
     given = {key: value for key, value in flags.items() if value is not None}
     values = {**_deployed(deploy), **given}
+    bundle = Path(values.get("bundle") or _find_bundle())
+    # What the target profile says of its camera holds for cameras; a file or a stream has its own size and pace.
+    profile = camera_defaults(bundle)
+    values = {**_some(profile, "rotate", "flip"), **values}
     sources = values.get("camera") or ["0"]
-    sources = [sources] if isinstance(sources, str) else sources
-    asked: dict[str, Any] = {key: values.get(key) for key in ("width", "height", "fps", "fourcc")}
     options = RunOptions(
-        cameras=tuple(CameraOptions(source, **asked) for source in sources),
-        bundle=values.get("bundle") or _find_bundle(),
+        cameras=tuple(
+            _camera(source, values, profile) for source in ([sources] if isinstance(sources, str) else sources)
+        ),
+        bundle=bundle,
         roi=Roi.parse(values["roi"]) if "roi" in values else None,
         decision=Decision(**_some(values, "smoothing", "threshold", "hysteresis")),
-        resilience=Resilience(**{f"{k}_s": v for k, v in _some(values, "stall_timeout").items()}),
+        resilience=_resilience(profile, values),
+        verify=values.get("verify", True),
         **_some(
             values,
             "engine",
@@ -66,6 +72,19 @@ def run_settings(flags: Mapping[str, Any], deploy: Path = Path("deploy.yaml")) -
     )
 
 
+def _camera(source: str, values: Mapping[str, Any], profile: Mapping[str, Any]) -> CameraOptions:
+    keys = ("width", "height", "fps", "fourcc")
+    device = source.isdigit() or source.startswith("/dev/")
+    return CameraOptions(source, **{**(_some(profile, *keys) if device else {}), **_some(values, *keys)})
+
+
+def _resilience(profile: Mapping[str, Any], values: Mapping[str, Any]) -> Resilience:
+    known = {**profile, **({"stall_timeout_s": values["stall_timeout"]} if "stall_timeout" in values else {})}
+    names = {"reconnect_min_s": "initial_delay_s", "reconnect_max_s": "longest_delay_s"}
+    keys = ("stall_timeout_s", "open_timeout_s", *names)
+    return Resilience(**{names.get(key, key): value for key, value in _some(known, *keys).items()})
+
+
 def _some(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: values[key] for key in keys if values.get(key) is not None}
 
@@ -77,8 +96,6 @@ def _deployed(deploy: Path) -> dict[str, Any]:
 
     run = load_deploy(deploy).run
     values = {name: getattr(run, name) for name in run.__dataclass_fields__}
-    # deploy.yaml speaks of the weight of the past, the loop of the newest frame's.
-    values["smoothing"] = 1.0 - values["smoothing"]
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -58,9 +58,10 @@ def place(
         ConfigError: the deployment or the profile is not valid, or there is no such target.
     """
     deployment = _deployment(deploy)
-    profile = config.deploy_target(deployment, target)
     chosen = checkpoint or deployment.checkpoint
     own = checkpoint is None or checkpoint == deployment.checkpoint
+    # A deployment's gates are for its own checkpoint; another is judged as the target says.
+    profile = config.deploy_target(deployment, target) if own else config.load_target(target)
     notes = []
     if labels is None and own and deployment.labels:
         labels = Path(deployment.labels)

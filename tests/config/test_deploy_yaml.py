@@ -84,7 +84,7 @@ def test_all_issues_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     text = (
         "chekpoint: demo\ntargets: [rpi4, rpi44, rpi4, gone.yaml]\n"
-        "run: {top_k: 0, engine: tflite, smoothing: 1, metrics_port: 99999}\n"
+        "run: {top_k: 0, engine: tflite, smoothing: 2, metrics_port: 99999}\n"
     )
     with pytest.raises(ConfigError) as caught:
         load_deploy(deploy(tmp_path, text))
@@ -97,7 +97,7 @@ def test_all_issues_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "deploy.yaml:2:30: no such target file 'gone.yaml'",
         "deploy.yaml:3:14: run.top_k: 0 is out of range, expected 1 to 1000",
         "deploy.yaml:3:25: run.engine: expected 'litert' or 'onnxruntime' or 'tflite-runtime' or 'auto', got 'tflite'",
-        "deploy.yaml:3:44: run.smoothing: 1 is out of range, expected 0 to 0.999",
+        "deploy.yaml:3:44: run.smoothing: 2 is out of range, expected 0.001 to 1",
         "deploy.yaml:3:61: run.metrics_port: 99999 is out of range, expected 0 to 65535",
     ]
 
