@@ -170,7 +170,8 @@ class BenchReport:
             lines.append("This machine was busy with other work: latencies are too long; ratios are of processor time.")
         for configuration, times in self.operators:
             lines += ["", f"{configuration.name or configuration.model.name} in {configuration.engine}, per operator:"]
-            lines += [f"  {t.operator:<34} {t.count:>4} × {t.ms:>8.3f} ms {100 * t.share:>5.1f} %" for t in times]
+            own = [(t.operator, str(t.count), f"{t.ms:.3f}", f"{100 * t.share:.1f}") for t in times]
+            lines += columns([("operator", "nodes", "ms", "%"), *own], left=1)
         lines += ["", *self.notes] if self.notes else []
         return "\n".join(lines)
 

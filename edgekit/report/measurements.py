@@ -187,6 +187,7 @@ def speed(record: BuildRecord) -> Html:
     if found is None or not found.rows:
         return Html("")
     rows, failed = [], []
+    with_floor = any(row.configuration.role == "floor" for row in found.rows)
     for row in found.rows:
         c = row.configuration
         name: tuple[Child, ...] = (
@@ -209,7 +210,7 @@ def speed(record: BuildRecord) -> Html:
                 f"{row.first_ms:.1f}",
                 f"{row.load_ms:.0f}",
                 f"{row.peak_mb:.0f}",
-                number(ratio, ".2f"),
+                *((number(ratio, ".2f"),) if with_floor else ()),
             ]
         )
     head = (
@@ -226,7 +227,7 @@ def speed(record: BuildRecord) -> Html:
         "first",
         "load",
         "MB",
-        "× floor",
+        *(("× floor",) if with_floor else ()),
     )
     said = ", ".join(f"{key} {value}" for key, value in found.machine.items())
     lead = f"Measured on the machine that built, not on the target{f' ({said})' if said else ''}: compare ratios."
