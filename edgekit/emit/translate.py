@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgekit.emit import kernels
+from edgekit.emit import kernels, turn
 from edgekit.emit.flatbuffer import ModelBuilder
 from edgekit.emit.reading import (
     DEQUANTIZE,
@@ -48,6 +48,7 @@ class Tuning:
     classifier: Literal["conv", "fc"] = "conv"
     pixels: Literal["through_float", "quantize"] = "through_float"
     pair_columns: bool = True
+    half_turn: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,15 @@ class Translator:
         self.shifted: dict[int, Tensor] = {}
         self.unsigned: set[int] = set()
         self.done: set[ir.Node] = set()
+        # Whether rows and columns run backwards, and which tensors' channels do too (see edgekit.emit.turn).
+        self.turned = False
+        self.mirrored: set[int] = set()
 
     # -- graph ----------------------------------------------------------------------------------------------------
 
     def run(self, graph: ir.Graph) -> tuple[Tensor, Tensor]:
         """Translates everything; returns the tensors of the graph's input and output."""
+        self.turned = self.tuning.half_turn and turn.pays(graph)
         source = self._input(graph.inputs[0])
         for node in graph:
             if node not in self.done:
@@ -96,13 +101,30 @@ class Translator:
         if value.dtype == ir.DataType.UINT8:
             pixels = pixel_quantization(value)
             tensor = Tensor(self.builder.tensor(str(value.name), shape, np.uint8, pixels), tuple(shape), pixels)
-            self.integers[value] = tensor
-            self.unsigned.add(tensor.index)
+            self.integers[value] = self._turn(tensor, f"{value.name}_turned", np.uint8)
+            self.unsigned.add(self.integers[value].index)
             return tensor
         shape = nhwc(shape)
         tensor = Tensor(self.builder.tensor(str(value.name), shape, np.float32), tuple(shape), None)
-        self.floats[value] = tensor
+        self.floats[value] = self._turn(tensor, f"{value.name}_turned", np.float32)
         return tensor
+
+    def _turn(self, picture: Tensor, name: str, dtype: Any) -> Tensor:
+        """The picture by 180°, if the graph is turned: its bytes in reverse, which also reverses its channels."""
+        if not self.turned:
+            return picture
+        index = self.builder.tensor(name, list(picture.shape), dtype, picture.quantization)
+        axes = self.builder.constant(f"{name}_axes", np.array([1, 2, 3], np.int32))
+        kind = kernels.version("REVERSE_V2", picture.integer)
+        self.builder.operator(kind, [picture.index, axes], [index], kernels.reverse())
+        self.mirrored.add(index)
+        return Tensor(index, picture.shape, picture.quantization)
+
+    def follow(self, old: Tensor, new: Tensor) -> Tensor:
+        """``new`` has its channels in the order of ``old``."""
+        if old.index in self.mirrored:
+            self.mirrored.add(new.index)
+        return new
 
     def _node(self, node: ir.Node) -> None:
         op = node.op_type
@@ -202,7 +224,7 @@ class Translator:
         if held.quantization is None or held.index not in self.unsigned:
             return held
         if held.index not in self.shifted:
-            self.shifted[held.index] = self._shift(held, str(value.name))
+            self.shifted[held.index] = self.follow(held, self._shift(held, str(value.name)))
         return self.shifted[held.index]
 
     def _shift(self, held: Tensor, name: str) -> Tensor:
@@ -227,7 +249,7 @@ class Translator:
         held = self.integers[self.behind[value]]
         index = self.builder.tensor(str(value.name), list(held.shape), np.float32)
         self.builder.operator(kernels.version("DEQUANTIZE", True), [held.index], [index], kernels.dequantize())
-        self.floats[value] = Tensor(index, held.shape, None)
+        self.floats[value] = self.follow(held, Tensor(index, held.shape, None))
         return self.floats[value]
 
     # -- what translations use ----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgekit.emit import kernels, pairs
+from edgekit.emit import kernels, pairs, turn
 from edgekit.emit.reading import Constant, Quantization, attribute, clip_limits, constant, dims
 from edgekit.emit.translate import OFFSET, UNIT, Step, Tensor, Translation, Translator
 from edgekit.emit.window import Window, grown, plan
@@ -18,22 +18,18 @@ INT8_MAX = 127
 MOST_PARTS = 5
 
 
-def _pair(node: ir.Node, name: str, default: int) -> tuple[int, int]:
-    values = attribute(node, name) or [default, default]
-    return int(values[0]), int(values[1])
-
-
-def _windows(node: ir.Node, x: Tensor, kernel: tuple[int, int]) -> tuple[Window, Window]:
+def _windows(t: Translator, node: ir.Node, x: Tensor) -> tuple[Window, Window]:
     if any(d != 1 for d in attribute(node, "dilations", [1, 1])) or attribute(node, "ceil_mode", 0):
         raise GraphError(f"node {node.name!r}: dilation and ceil_mode are not supported")
     if (auto := attribute(node, "auto_pad", "NOTSET")) not in ("NOTSET", "VALID"):
         raise GraphError(f"node {node.name!r}: auto_pad {auto} must be resolved to pads")
-    stride = _pair(node, "strides", 1)
-    pads = [int(p) for p in attribute(node, "pads", [0, 0, 0, 0])]
-    return (
-        Window(x.shape[1], kernel[0], stride[0], pads[0], pads[2]),
-        Window(x.shape[2], kernel[1], stride[1], pads[1], pads[3]),
-    )
+    high, wide = turn.windows_of(node, x.shape[1], x.shape[2])
+    if t.turned:
+        other = turn.turned(high), turn.turned(wide)
+        if other[0] is None or other[1] is None:
+            raise GraphError(f"node {node.name!r}: this window cannot be turned")
+        high, wide = other[0], other[1]
+    return high, wide
 
 
 def _padded(t: Translator, name: str, x: Tensor, windows: tuple[Window, Window], lowest: bool = False) -> Tensor:
@@ -130,9 +126,12 @@ def _conv(t: Translator, step: Step) -> None:
     node = step.node
     x = t.read(node.inputs[0], step.integer)
     weights, bias = _parameters(step, x)
-    windows = _windows(node, x, (weights.data.shape[2], weights.data.shape[3]))
+    windows = _windows(t, node, x)
     y = t.result(step.results[0], (x.shape[0], windows[0].outputs, windows[1].outputs, len(weights.data)), step.integer)
     group = int(attribute(node, "group", 1))
+    if t.turned:
+        data = weights.data[:, :, ::-1, ::-1]
+        weights = Constant(data[:, ::-1] if x.index in t.mirrored else data, weights.quantization)
     if step.integer and t.tuning.pair_columns and group == 1 and pairs.possible(windows[1], x.shape[3]):
         x, weights, windows = _paired(t, str(node.name), x, weights, windows)
     _convolve(t, str(node.name), x, y, weights, bias, windows, step.activation, group)
@@ -186,8 +185,8 @@ def _relu(t: Translator, step: Step) -> None:
 def _max_pool(t: Translator, step: Step) -> None:
     node = step.node
     x = t.read(node.inputs[0], step.integer)
-    kernel = _pair(node, "kernel_shape", 1)
-    windows = _windows(node, x, kernel)
+    windows = _windows(t, node, x)
+    kernel = (windows[0].kernel, windows[1].kernel)
     way, _ = plan(*windows, may_grow=False)
     if way == "pad":
         # Where nothing is below zero, zeros never win a maximum, and PAD runs inside XNNPACK while PADV2 does not.
@@ -211,8 +210,8 @@ def _average_pool(t: Translator, step: Step) -> None:
     """TFLite's own where it counts as ONNX does; else a depthwise convolution with equal weights, pads included."""
     node = step.node
     x = t.read(node.inputs[0], step.integer)
-    kernel = _pair(node, "kernel_shape", 1)
-    windows = _windows(node, x, kernel)
+    windows = _windows(t, node, x)
+    kernel = (windows[0].kernel, windows[1].kernel)
     shape = (x.shape[0], windows[0].outputs, windows[1].outputs, x.shape[3])
     way, _ = plan(*windows, may_grow=False)
     counts_pads = bool(attribute(node, "count_include_pad", 0))
@@ -337,8 +336,9 @@ def _sub(t: Translator, step: Step) -> None:
     if found is None or found.data.ndim != 4 or found.data.shape[2:] != (1, 1) or step.integer:
         raise GraphError(f"node {node.name!r}: only a constant per channel can be subtracted, in float")
     x = t.float_of(node.inputs[0])  # type: ignore[arg-type]
-    y = t.result(step.results[0], x.shape, False)
-    row = np.broadcast_to(found.real().reshape(1, 1, 1, -1), (1, 1, *x.shape[2:]))
+    y = t.follow(x, t.result(step.results[0], x.shape, False))
+    mean = found.real().ravel()
+    row = np.broadcast_to(mean[::-1] if x.index in t.mirrored else mean, (1, 1, *x.shape[2:]))
     colour = t.builder.constant(f"{node.name}_colour", np.ascontiguousarray(row))
     t.builder.operator(kernels.version("SUB", False), [x.index, colour], [y.index], kernels.sub())
 

@@ -44,7 +44,7 @@ class Window:
 
     def way(self, may_grow: bool) -> tuple[Way, int]:
         """The first way of the module's list that is exact, and the kernel length it needs."""
-        if self.before == self.after == 0:
+        if self.before == self.needed_after == 0:
             return "valid", self.kernel
         if self.same_with(self.kernel):
             return "same", self.kernel
