@@ -48,16 +48,23 @@ class Board:
         )
 
 
-def board_of(bundle: bundles.Bundle, *, cpu: str | None = None, say: Say | None = None) -> Board:
+def board_of(
+    bundle: bundles.Bundle, *, target: Target | None = None, cpu: str | None = None, say: Say | None = None
+) -> Board:
     """The board that a bundle was built for, with the packages of its lock, else those that its profile pins.
+
+    Args:
+        target: another board than the bundle's own; the lock is then not for it.
+        cpu: another qemu CPU model than the profile's.
 
     Raises:
         UsageError: the target cannot be emulated.
         DeviceError: qemu, apt, pip or the network is missing.
     """
-    target = Target.from_dict(bundle.manifest.target, str(bundle.path / "manifest.json"))
+    pins = None if target else pins_of(bundle)
+    target = target or Target.from_dict(bundle.manifest.target, str(bundle.path / "manifest.json"))
     machine = machine_of(target, cpu)
-    root = roots.prepare(target, machine, pins=pins_of(bundle), local=bundle.path / WHEELS, say=say)
+    root = roots.prepare(target, machine, pins=pins, local=bundle.path / WHEELS, say=say)
     return Board(target, machine, root, roots.application(locked_wheel(bundle)))
 
 

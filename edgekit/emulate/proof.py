@@ -15,6 +15,7 @@ from edgekit import bundle as bundles
 from edgekit.bundle import Expected
 from edgekit.bundle.golden import isa_family
 from edgekit.bundle.read import Bundle
+from edgekit.config import Target
 from edgekit.emulate.board import BUNDLE, OUT, Board, board_of, explain
 from edgekit.emulate.machine import Machine
 from edgekit.emulate.root import Say
@@ -27,6 +28,7 @@ def verify_emulated(
     bundle_path: Path,
     *,
     engines: Sequence[str] | None = None,
+    target: Target | None = None,
     cpu: str | None = None,
     record: bool = False,
     say: Say | None = None,
@@ -35,6 +37,7 @@ def verify_emulated(
 
     Args:
         engines: of those that the target names; None takes all of them.
+        target: another board than the bundle's own.
         cpu: another qemu CPU model than the profile's.
         record: add the answers to the bundle's goldens where they pass, so that a board of this family is afterwards
             compared with its own kind.
@@ -50,7 +53,7 @@ def verify_emulated(
     except VerifyFailed as error:
         checks = tuple(Check("files", False, line) for line in error.message.splitlines())
         return VerifyReport(path, None, checks, (), emulated=cpu or "target")
-    board = board_of(opened, cpu=cpu, say=say)
+    board = board_of(opened, target=target, cpu=cpu, say=say)
     wanted = engines if engines is not None else board.target.engines()
     names = [name for name in wanted if opened.has(ENGINES[name].model)]
     with tempfile.TemporaryDirectory(prefix="edgekit-emulate-") as scratch:
