@@ -5,6 +5,7 @@
     scheme = for_isa(Scheme(), machine="aarch64", vnni=False)
     ranges = calibrate(lowered.model, images, scheme)             # images: uint8 [N, H, W, 3] RGB
     quantized = quantize(lowered.model, ranges, scheme, images)   # quantized.model: the QDQ ir.Model
+    quantized.errors                                              # what each layer loses, in dB, and why
     quantized.output.scale, quantized.output.zero_point           # of the uint8 scores
 
 ``calibrate`` streams over the images in bounded memory; ``Ranges.to_json``/``from_json``/``load`` keep the table so
@@ -14,6 +15,7 @@ float graph. ``images`` may be any object with ``len`` and slicing that yields u
 """
 
 from edgekit.quantize.affine import Affine
+from edgekit.quantize.analysis import LayerError
 from edgekit.quantize.quantizer import QuantizedGraph, calibrate, quantize
 from edgekit.quantize.ranges import Ranges, TensorRange
 from edgekit.quantize.scheme import PLAIN, Scheme, for_isa
@@ -21,6 +23,7 @@ from edgekit.quantize.scheme import PLAIN, Scheme, for_isa
 __all__ = [
     "PLAIN",
     "Affine",
+    "LayerError",
     "QuantizedGraph",
     "Ranges",
     "Scheme",

@@ -7,6 +7,7 @@ second one's weights. These few lines can, and agree with it to float rounding.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -16,6 +17,17 @@ from numpy.typing import NDArray
 from edgekit.quantize.network import Network, Op
 
 Images = NDArray[np.uint8]
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Runs torch with ``count`` threads, and gives back what was set before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def pads(op: Op) -> tuple[int, int, int, int]:

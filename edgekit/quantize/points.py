@@ -92,7 +92,11 @@ def find(network: Network, keep_float: Iterable[str] = ()) -> Points:
                 ties.union(values[0], name)
     fixed: dict[str, Affine] = {}
     for op in network.ops:
-        dictated = {"Cast": replace(PIXELS, zero_point=op.gray), "Sigmoid": UNIT_INTERVAL, "Softmax": UNIT_INTERVAL}.get(op.kind)
+        dictated = {
+            "Cast": replace(PIXELS, zero_point=op.gray),
+            "Sigmoid": UNIT_INTERVAL,
+            "Softmax": UNIT_INTERVAL,
+        }.get(op.kind)
         if dictated is not None and op.output in ties:
             representative = ties.find(op.output)
             if fixed.setdefault(representative, dictated) != dictated:

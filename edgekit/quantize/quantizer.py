@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from edgekit.errors import CalibrationError
-from edgekit.quantize import points, qdq
+from edgekit.quantize import equalize, influence, points, qdq
 from edgekit.quantize.affine import Affine, from_range
+from edgekit.quantize.analysis import LayerError
+from edgekit.quantize.choose import choose
 from edgekit.quantize.collect import ImageSource, Progress, measure
 from edgekit.quantize.network import Network, read
 from edgekit.quantize.observers import OBSERVERS
 from edgekit.quantize.points import Points
 from edgekit.quantize.ranges import Ranges, TensorRange
+from edgekit.quantize.reconstruct import reconstruct
 from edgekit.quantize.scheme import Scheme
 from edgekit.quantize.weights import LayerIntegers, round_nearest
 
@@ -30,6 +33,7 @@ class QuantizedGraph:
         model: the QDQ graph, as the emitters take it.
         affine: value name → its uint8 quantization, for every quantized activation.
         layers: layer name → integer weights, scales and bias.
+        errors: what each layer and Add loses, in execution order; empty if no images were given.
         kept_float: names of the layers that compute in float.
         output: quantization of the scores; None where the last layer is kept in float and the scores are float32.
     """
@@ -39,6 +43,7 @@ class QuantizedGraph:
     ranges: Ranges
     affine: Mapping[str, Affine] = field(repr=False)
     layers: Mapping[str, LayerIntegers] = field(repr=False)
+    errors: tuple[LayerError, ...] = field(default=(), repr=False)
     kept_float: tuple[str, ...] = ()
     output: Affine | None = None
 
@@ -63,13 +68,27 @@ def calibrate(
         CalibrationError: no images, wrong dtype or shape, or activations that are not finite.
         GraphError: not a lowered graph.
     """
+    network = read(model)
     statistics, digest = measure(model, images, threads=threads, progress=progress)
-    name = "minmax" if scheme.observer == "auto" else scheme.observer
+    factors: dict[str, tuple[float, ...]] = {}
+    if scheme.equalize:
+        where = points.find(network, scheme.keep_float)
+        effect = influence.measure(network, images, threads=threads)
+        factors = equalize.solve(network, where, statistics, effect, scheme.weight_limit)
+        model = equalize.apply(model, network, factors)
+        statistics, digest = measure(model, images, threads=threads, progress=progress)
+    if scheme.observer == "auto":
+        network = read(model)
+        where = points.find(network, scheme.keep_float)
+        chosen = choose(network, where, statistics, images, threads=threads)
+    else:
+        chosen = dict.fromkeys(statistics, scheme.observer)
     tensors = {}
     for value, seen in statistics.items():
+        name = chosen.get(value, "minmax")
         low, high = OBSERVERS[name](seen)
-        tensors[value] = TensorRange(low, high, seen.low, seen.high, name)
-    return Ranges(tensors, len(images), digest)
+        tensors[value] = TensorRange(low, high, seen.low, seen.high, name, seen.coarse_histogram())
+    return Ranges(tensors, len(images), digest, factors)
 
 
 def quantize(
@@ -87,7 +106,8 @@ def quantize(
         model: the same lowered float graph that was calibrated; not modified.
         ranges: what :func:`calibrate` returned, or the table saved from it.
         scheme: the same scheme.
-        images: the calibration images, for the methods that look at layers' inputs (``scheme.needs_images``).
+        images: the calibration images, for the methods that look at layers' inputs (``scheme.needs_images``) and
+            for the figures in :attr:`QuantizedGraph.errors`.
 
     Raises:
         CalibrationError: the table does not belong to this graph, or images are needed and None.
@@ -95,17 +115,36 @@ def quantize(
         GraphError: not a lowered graph.
     """
     network = read(model)
+    if ranges.equalization:
+        model = equalize.apply(model, network, ranges.equalization)
+        network = read(model)
     where = points.find(network, scheme.keep_float)
     affine = _affine(network, where, ranges)
-    layers = {}
-    for op in network.layers:
-        if op.name not in where.float_ops:
-            source, result = affine[where.group[op.inputs[0]]], affine[where.group[network.result(op)]]
-            layers[op.name] = round_nearest(op, op.weight, op.bias, source, result, scheme.weight_limit)
+    errors: tuple[LayerError, ...] = ()
+    if images is not None and len(images) > 0:
+        found = reconstruct(network, where, affine, images, scheme, threads=threads, progress=progress)
+        layers, errors = found.layers, found.errors
+    elif scheme.needs_images:
+        raise CalibrationError(
+            "bias correction and second-moment rounding need the calibration images",
+            hint="give the images, or set quantization.bias_correction: false and rounding: nearest",
+        )
+    else:
+        layers = {
+            op.name: round_nearest(
+                op.weight,
+                op.bias,
+                affine[where.group[op.inputs[0]]],
+                affine[where.group[network.result(op)]],
+                scheme.weight_limit,
+            )
+            for op in network.layers
+            if op.name not in where.float_ops
+        }
     qdq_model = qdq.write(model, network, where, affine, layers)
     by_value = {name: affine[group] for name, group in where.group.items()}
     kept = tuple(op.name for op in network.ops if op.name in where.float_ops)
-    return QuantizedGraph(qdq_model, scheme, ranges, by_value, layers, kept, by_value.get(network.output))
+    return QuantizedGraph(qdq_model, scheme, ranges, by_value, layers, errors, kept, by_value.get(network.output))
 
 
 def _affine(network: Network, where: Points, ranges: Ranges) -> dict[str, Affine]:

@@ -18,7 +18,8 @@ class TensorRange:
     """The range chosen for one activation, what was seen of it, and who chose.
 
     ``low``/``high`` is what the integers will cover (before it is widened to contain zero and shared with tied
-    tensors); ``seen_low``/``seen_high`` the extremes over all calibration images.
+    tensors); ``seen_low``/``seen_high`` the extremes over all calibration images, and
+    ``histogram`` counts a sample of the values in equal bins between those two.
     """
 
     low: float
@@ -26,6 +27,7 @@ class TensorRange:
     seen_low: float
     seen_high: float
     observer: str
+    histogram: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,13 @@ class Ranges:
                     "seen_low": r.seen_low,
                     "seen_high": r.seen_high,
                     "observer": r.observer,
+                    "histogram": list(r.histogram),
                 }
                 for name, r in self.tensors.items()
             },
             "equalization": {name: list(factors) for name, factors in self.equalization.items()},
         }
-        return json.dumps(data, indent=1) + "\n"
+        return json.dumps(data, separators=(",", ":")).replace('},"', '},\n"') + "\n"
 
     @classmethod
     def from_json(cls, text: str, source: str = "ranges") -> Ranges:
@@ -78,7 +81,12 @@ class Ranges:
                 raise ValueError(f"no {FORMAT!r} in it")
             tensors = {
                 str(name): TensorRange(
-                    float(r["low"]), float(r["high"]), float(r["seen_low"]), float(r["seen_high"]), str(r["observer"])
+                    float(r["low"]),
+                    float(r["high"]),
+                    float(r["seen_low"]),
+                    float(r["seen_high"]),
+                    str(r["observer"]),
+                    tuple(int(count) for count in r.get("histogram", ())),
                 )
                 for name, r in data["tensors"].items()
             }

@@ -73,3 +73,9 @@ class TensorStatistics:
     def centers(self) -> NDArray[np.floating]:
         """The middle of each histogram bin."""
         return (np.arange(BINS) + 0.5) * (2 * self.limit / BINS) - self.limit
+
+    def coarse_histogram(self, bins: int = 64) -> tuple[int, ...]:
+        """Counts of the sampled values in equal bins from :attr:`low` to :attr:`high`, for a picture of them."""
+        span = max(self.high - self.low, 1e-12)
+        index = np.clip((self.centers - self.low) / span * bins, 0, bins - 1).astype(int)
+        return tuple(np.bincount(index, self.histogram, bins).astype(int).tolist())

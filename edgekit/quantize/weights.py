@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.quantize.affine import Affine
-from edgekit.quantize.network import Op
 
 # A bias must fit int32 with room for the accumulator: |bias| ≤ 2**29 of its own units.
 _LARGEST_BIAS = 2.0**29
@@ -54,7 +53,7 @@ def integer_bias(bias: NDArray[np.floating], source: Affine, scale: NDArray[np.f
 
 
 def round_nearest(
-    op: Op, weight: NDArray[np.floating], bias: NDArray[np.floating], source: Affine, result: Affine, limit: int
+    weight: NDArray[np.floating], bias: NDArray[np.floating], source: Affine, result: Affine, limit: int
 ) -> LayerIntegers:
     """Nearest rounding with the largest weight of each channel at ``limit``."""
     scale = np.maximum(nearest_scale(weight, limit), smallest_scale(bias, source, result))

@@ -1,0 +1,225 @@
+"""Cross-layer equalization: channels rescaled over the whole network so that shared ranges fit, exactly in float.
+
+Dividing a channel by s > 0 where it is made and multiplying by s where it is read changes nothing in real numbers, as
+long as everything between commutes with a positive factor: ReLU, pooling, moving channels about, adding two channels
+with the same factor. Per-tensor integers gain: a channel that uses a tenth of the shared range gets ten times the
+resolution. (Nagel et al., "Data-Free Quantization", 2019, arXiv:1906.04721, do this for pairs of layers.)
+
+Rules
+
+1. Every channel of every value is an *atom*. Relu, MaxPool, AveragePool, GlobalAveragePool, Flatten, Split and Concat
+   (axis 1) pass atoms on; Add ties its two inputs' and its output's. One variable s per set of tied atoms.
+2. Conv and Gemm end an atom and begin new ones, also depthwise: W'[o, i] = W[o, i]·s[i] / s[o], b'[o] = b[o] / s[o].
+3. Atoms of the image, of the scores, and those that touch Clip, HardSwish, Sigmoid, Mul or Softmax keep s = 1.
+4. s minimizes the rounding noise that all activations and all weights together add to the scores, weighed by
+   :mod:`edgekit.quantize.influence`. It is one smooth problem over all variables: ranges are maxima over channels,
+   softened to p-norms, and tied tensors (Concat) count as one range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from numpy.typing import NDArray
+
+from edgekit.errors import GraphError
+from edgekit.quantize.influence import Influence
+from edgekit.quantize.interpreter import torch_threads
+from edgekit.quantize.minimize import minimize
+from edgekit.quantize.network import LAYERS, Network, Op
+from edgekit.quantize.points import Points, UnionFind
+from edgekit.quantize.statistics import TensorStatistics
+
+_PASSES = frozenset({"Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Flatten", "Split", "Concat", "Add"})
+_NORM = 16.0
+# No channel is stretched by more than this against its neighbours: a dead channel gains nothing and costs headroom.
+_LARGEST_FACTOR = 64.0
+_STEPS = 60
+# Second-moment rounding takes back part of the weights' rounding noise that influence predicts for nearest rounding.
+_WEIGHT_SHARE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Atoms:
+    """``variable``: value name → index of each channel's variable ``[C]``, -1 where s must be 1."""
+
+    variable: Mapping[str, NDArray[np.int64]]
+    count: int
+
+
+def atoms(network: Network) -> Atoms:
+    """Rules 1 to 3."""
+    start: dict[str, int] = {}
+    total = 1  # atom 0 stands for s = 1
+    for name, channels in {network.input: 1, **network.channels}.items():
+        start[name] = total
+        total += channels
+    span = {name: range(first, first + network.channels.get(name, 1)) for name, first in start.items()}
+    ties = UnionFind(range(total))
+    frozen: list[str] = [network.input, network.output]
+    for op in network.ops:
+        if op.kind in LAYERS:
+            continue
+        if not _commutes(op, network):
+            frozen.extend((*op.inputs, *op.outputs))
+        elif op.kind == "Concat":
+            joined = [atom for name in op.inputs for atom in span[name]]
+            _tie(ties, joined, span[op.output])
+        elif op.kind == "Split":
+            _tie(ties, [atom for name in op.outputs for atom in span[name]], span[op.inputs[0]])
+        else:
+            for name in op.inputs:
+                _tie(ties, span[name], span[op.output])
+    for name in frozen:
+        for atom in span[name]:
+            ties.union(0, atom)
+    roots = np.array([ties.find(atom) for atom in range(total)])
+    variables = np.unique(roots[roots != 0])
+    index = np.where(roots == 0, -1, np.searchsorted(variables, roots))
+    return Atoms({name: index[list(atom_range)] for name, atom_range in span.items()}, len(variables))
+
+
+def _commutes(op: Op, network: Network) -> bool:
+    if op.kind not in _PASSES or any(name not in network.channels for name in op.inputs):
+        return False
+    if op.kind == "Concat":
+        return op.integer("axis", 1) == 1 and not op.constants
+    return op.kind == "Split" or all(network.channels[name] == network.channels[op.output] for name in op.inputs)
+
+
+def _tie(ties: UnionFind[int], first: object, second: object) -> None:
+    for one, other in zip(first, second, strict=True):  # type: ignore[call-overload]
+        ties.union(one, other)
+
+
+def solve(
+    network: Network, points: Points, statistics: Mapping[str, TensorStatistics], influence: Influence, limit: int
+) -> dict[str, tuple[float, ...]]:
+    """Layer name → factor s of each output channel (rule 4)."""
+    found = atoms(network)
+    if found.count == 0:
+        return {}
+    terms = _Terms(network, points, statistics, influence, found, limit)
+
+    def function(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logarithm = torch.tensor(point, requires_grad=True)
+        loss = torch.log(terms.noise(_bounded(logarithm)))
+        (gradient,) = torch.autograd.grad(loss, logarithm)
+        return float(loss.detach()), gradient.numpy()
+
+    with torch_threads(1):  # thousands of small operations
+        best = minimize(function, np.zeros(found.count), _STEPS)
+    scale = np.exp(_bounded(torch.from_numpy(best)).numpy())
+    # float32 factors that are stored, so that applying them again gives the same weights.
+    values = np.concatenate([scale, [1.0]]).astype(np.float32)
+    return {op.name: tuple(values[found.variable[op.output]].tolist()) for op in network.layers}
+
+
+def _bounded(logarithm: torch.Tensor) -> torch.Tensor:
+    bound = float(np.log(_LARGEST_FACTOR))
+    return bound * torch.tanh(logarithm / bound)
+
+
+class _Terms:
+    """Predicted noise of the scores as a function of log s."""
+
+    def __init__(
+        self,
+        network: Network,
+        points: Points,
+        statistics: Mapping[str, TensorStatistics],
+        influence: Influence,
+        found: Atoms,
+        limit: int,
+    ) -> None:
+        self.limit = limit
+        self.layers = []
+        for op in network.layers:
+            if op.name in points.float_ops:
+                continue
+            rows, depth = op.weight.shape[:2]
+            magnitude = torch.from_numpy(np.abs(op.weight.astype(np.float64))).reshape(rows, depth, -1).amax(2)
+            weighs = torch.from_numpy(influence.weights[op.name]).reshape(rows, depth, -1).sum(2)
+            channel = np.arange(rows)[:, None] // (rows // op.group) * depth + np.arange(depth)[None, :]
+            inputs = torch.from_numpy(found.variable[op.inputs[0]][channel])
+            largest = magnitude.amax(1, keepdim=True).clamp_min(1e-12)
+            self.layers.append((torch.log((magnitude / largest).clamp_min(1e-9)), largest[:, 0], weighs, inputs))
+        self.tensors = []
+        for group, members in points.members.items():
+            if group in points.fixed:
+                continue
+            measured = [name for name in members if name in statistics]
+            if not measured:
+                continue
+            high = np.concatenate([np.maximum(statistics[name].channel_high, 0) for name in measured])
+            low = np.concatenate([np.maximum(-statistics[name].channel_low, 0) for name in measured])
+            cost = np.concatenate([influence.activations[name] for name in measured])
+            variable = np.concatenate([found.variable[name] for name in measured])
+            self.tensors.append(
+                (
+                    torch.from_numpy(np.log(np.maximum(high, 1e-9).astype(np.float64))),
+                    torch.from_numpy(np.log(np.maximum(low, 1e-9).astype(np.float64))),
+                    torch.from_numpy(cost),
+                    torch.from_numpy(variable),
+                )
+            )
+
+    def noise(self, logarithm: torch.Tensor) -> torch.Tensor:
+        every = torch.cat([logarithm, logarithm.new_zeros(1)])  # index -1 is s = 1
+        total = logarithm.new_zeros(())
+        for high, low, weighs, variable in self.tensors:
+            log_s = every[variable]
+            width = _soft_maximum(high - log_s, 0) + _soft_maximum(low - log_s, 0)
+            total = total + (width / 255).square() / 12 * (weighs * torch.exp(2 * log_s)).sum()
+        for magnitude, largest, weighs, inputs in self.layers:
+            log_s = every[inputs]
+            step = _soft_maximum(magnitude + log_s, 1) * largest / self.limit
+            total = total + _WEIGHT_SHARE * (step.square() / 12 * (weighs * torch.exp(-2 * log_s)).sum(1)).sum()
+        return total
+
+
+def _soft_maximum(logarithms: torch.Tensor, dim: int) -> torch.Tensor:
+    """The p-norm of exp(logarithms): a maximum that every channel near it can feel."""
+    return torch.exp(torch.logsumexp(logarithms * _NORM, dim) / _NORM)
+
+
+def apply(model: ir.Model, network: Network, factors: Mapping[str, tuple[float, ...]]) -> ir.Model:
+    """A copy of ``model`` with rule 2 carried out; the same network in real numbers."""
+    copy = model.clone()
+    found = atoms(network)
+    factor = np.ones(found.count + 1)
+    for op in network.layers:
+        factor[found.variable[op.output]] = factors[op.name]
+    factor[-1] = 1.0
+    by_output = {node.outputs[0].name: node for node in copy.graph}
+    for op in network.layers:
+        made = factor[found.variable[op.output]]
+        read = factor[found.variable[op.inputs[0]]]
+        rows, depth = op.weight.shape[:2]
+        channel = np.arange(rows)[:, None] // (rows // op.group) * depth + np.arange(depth)[None, :]
+        change = (read[channel] / made[:, None]).reshape(rows, depth, *([1] * (op.weight.ndim - 2)))
+        node = by_output[op.output]
+        # The graph's own numbers: the reader may have moved a part of the pixels' mean colour into a bias.
+        _scale(copy.graph, node, 1, change)
+        _scale(copy.graph, node, 2, 1 / made)
+    return copy
+
+
+def _scale(graph: ir.Graph, node: ir.Node, index: int, factor: NDArray[np.float64]) -> None:
+    """Multiplies a constant input of ``node``, giving it a constant of its own where others read the same one."""
+    old = node.inputs[index]
+    if old is None or old.const_value is None:
+        raise GraphError(f"layer {node.name!r} needs a constant weight and bias to be equalized")
+    array = (old.const_value.numpy() * factor).astype(np.float32)
+    if len(old.uses()) == 1:
+        old.const_value = ir.tensor(array, name=old.name)
+        return
+    name = f"{node.name}.{('input', 'weight', 'bias')[index]}.equalized"
+    tensor = ir.tensor(array, name=name)
+    value = ir.Value(name=name, shape=old.shape, type=ir.TensorType(ir.DataType.FLOAT), const_value=tensor)
+    graph.register_initializer(value)
+    node.replace_input_with(index, value)

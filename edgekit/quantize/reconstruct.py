@@ -1,0 +1,210 @@
+"""Layer by layer, on the quantized prefix: integers whose output is the float network's.
+
+The float and the integer network walk forward side by side over the same images. At each layer the integer side's true
+input is at hand, with everything that quantization has done so far, and so is the output that the float network has.
+The layer's weights are rounded for that input and its bias is set so that the means agree; then both sides take a step.
+Empirical bias correction (Nagel et al., "Data-Free Quantization", 2019, arXiv:1906.04721, section 4.2) is the last part
+alone.
+
+Integer activations are kept as uint8, values are dropped after their last use, and the number of images is chosen to
+fit, so that memory does not depend on how many calibration images there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from edgekit.quantize.affine import Affine
+from edgekit.quantize.analysis import LayerError, as_integers, explain, sqnr_db, with_integer_weights
+from edgekit.quantize.collect import ImageSource
+from edgekit.quantize.fit import fit_weights
+from edgekit.quantize.influence import spread_images
+from edgekit.quantize.interpreter import clip_bounds, convolve, evaluate, last_uses, torch_threads
+from edgekit.quantize.network import LAYERS, SAME_SCALE, Network, Op
+from edgekit.quantize.points import Points
+from edgekit.quantize.scheme import Scheme
+from edgekit.quantize.weights import LayerIntegers, integer_bias
+
+_BUDGET_BYTES = 900 * 2**20
+# Images that the figures of the report are measured on.
+_REPORTED = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """Integers of every integer layer, and the figures of every layer and Add, in execution order."""
+
+    layers: Mapping[str, LayerIntegers]
+    errors: tuple[LayerError, ...]
+
+
+def images_for(network: Network, available: int, wanted: int) -> int:
+    """How many images the walk can hold within its memory budget (float32 + uint8 for every live value)."""
+    forget = last_uses(network)
+    live: set[str] = set()
+    peak = 1
+    for op in network.ops:
+        live.update(op.outputs)
+        now = 5 * sum(network.elements[name] for name in live) + 8 * sum(network.elements[name] for name in op.outputs)
+        peak = max(peak, now)
+        live -= forget.get(op.name, set())
+    return max(1, min(available, wanted, _BUDGET_BYTES // peak))
+
+
+def quantize_tensor(value: torch.Tensor, affine: Affine) -> torch.Tensor:
+    """As ONNX's QuantizeLinear: uint8, ties to even."""
+    scaled = torch.round(value / float(affine.scale)).add_(affine.zero_point)
+    return scaled.clamp_(0, 255).to(torch.uint8)
+
+
+def reconstruct(
+    network: Network,
+    points: Points,
+    affine: Mapping[str, Affine],
+    images: ImageSource,
+    scheme: Scheme,
+    *,
+    threads: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Reconstruction:
+    """Integers of every layer that is not kept in float.
+
+    Args:
+        affine: representative of each tied group → its quantization.
+        images: uint8 ``[N, H, W, 3]``; at most ``scheme.images`` of them are used, fewer on very wide networks.
+        progress: called with (operators done, operators in all).
+    """
+    with torch_threads(threads), torch.no_grad():
+        count = images_for(network, len(images), scheme.images)
+        walk = _Walk(network, points, affine, scheme, torch.from_numpy(spread_images(images, count)))
+        forget = last_uses(network)
+        for index, op in enumerate(network.ops):
+            walk.step(op)
+            for name in forget.get(op.name, ()):
+                walk.drop(name)
+            if progress is not None:
+                progress(index + 1, len(network.ops))
+    return Reconstruction(walk.layers, tuple(walk.errors))
+
+
+class _Walk:
+    """The state of both sides between two operators: float values, and integers by the same names."""
+
+    def __init__(
+        self, network: Network, points: Points, affine: Mapping[str, Affine], scheme: Scheme, pixels: torch.Tensor
+    ) -> None:
+        self.network = network
+        self.points = points
+        self.affine = {name: affine[group] for name, group in points.group.items()}
+        self.scheme = scheme
+        self.count = len(pixels)
+        self.real: dict[str, torch.Tensor] = {network.input: pixels}
+        self.integers: dict[str, torch.Tensor] = {network.input: pixels}  # uint8, of quantized values
+        self.inexact: dict[str, torch.Tensor] = {}  # float32, of the integer side's values that stay float
+        self.layers: dict[str, LayerIntegers] = {}
+        self.errors: list[LayerError] = []
+
+    def read(self, name: str) -> torch.Tensor:
+        """The integer side's ``name`` as real numbers."""
+        if name in self.inexact:
+            return self.inexact[name]
+        affine = self.affine[name]
+        return (self.integers[name].to(torch.float32) - affine.zero_point) * affine.scale
+
+    def store(self, name: str, value: torch.Tensor) -> None:
+        if name in self.affine:
+            self.integers[name] = quantize_tensor(value, self.affine[name])
+        producer = self.network.producer[name]
+        if name not in self.affine or producer.name in self.points.float_ops:
+            self.inexact[name] = value
+
+    def drop(self, name: str) -> None:
+        for store in (self.real, self.integers, self.inexact):
+            store.pop(name, None)
+
+    def step(self, op: Op) -> None:
+        integer = op.name not in self.points.float_ops
+        if op.kind in ("Transpose", "Cast"):
+            self.real[op.output] = evaluate(op, [self.real[op.inputs[0]]], self.count)[0]
+            pixels = self.integers[op.inputs[0]]
+            self.integers[op.output] = pixels.permute(0, 3, 1, 2) if op.kind == "Transpose" else pixels
+        elif op.kind in LAYERS and integer:
+            self._layer(op)
+        else:
+            self._other(op, integer)
+
+    def _other(self, op: Op, integer: bool) -> None:
+        outputs = evaluate(op, [self.real[name] for name in op.inputs], self.count)
+        self.real.update(zip(op.outputs, outputs, strict=True))
+        if integer and op.inputs and op.inputs[0] in self.network.fused:
+            return  # the layer before has stored its activation's result
+        if op.kind in SAME_SCALE - {"AveragePool", "Concat", "Expand"} and op.inputs[0] in self.integers:
+            moved = evaluate(op, [self.integers[op.inputs[0]].to(torch.float32)], self.count)
+            self.integers.update((name, v.to(torch.uint8)) for name, v in zip(op.outputs, moved, strict=True))
+            return
+        results = evaluate(op, [self._input(op, name) for name in op.inputs], self.count)
+        activation = self.network.fused.get(op.output) if integer else None
+        if activation is not None:
+            results = evaluate(activation, results, self.count)
+        for name, value in zip((activation or op).outputs, results, strict=True):
+            self.store(name, value)
+        if op.kind == "Add" and integer:
+            self._report(op, (activation or op).output, outputs[0], None)
+
+    def _input(self, op: Op, name: str) -> torch.Tensor:
+        """What ``op`` reads: integers, unless both it and the value's maker stay in float."""
+        if op.name not in self.points.float_ops and name in self.integers:
+            affine = self.affine[name]
+            return (self.integers[name].to(torch.float32) - affine.zero_point) * affine.scale
+        return self.read(name)
+
+    def _layer(self, op: Op) -> None:
+        source = self.affine[op.inputs[0]]
+        name = self.network.result(op)
+        result = self.affine[name]
+        target = convolve(op, self.real[op.inputs[0]], torch.tensor(op.weight), torch.tensor(op.bias))
+        self.real[op.output] = target
+        zeroed = self.integers[op.inputs[0]].to(torch.float32) - source.zero_point
+        height, width = target.shape[2:] if target.ndim == 4 else (1, 1)
+        scale, integers = fit_weights(op, zeroed, (height, width), source, result, self.scheme)
+        # In the integers' own units: exact in float32 as long as sums stay below 2**24.
+        accumulator = convolve(op, zeroed, torch.from_numpy(integers.astype(np.float32)), None)
+        del zeroed
+        per_channel = (-1, *([1] * (accumulator.ndim - 2)))
+        unit = torch.from_numpy(np.float32(source.scale) * scale)
+        bias = op.bias.astype(np.float64)
+        if self.scheme.bias_correction:
+            over = tuple(d for d in range(accumulator.ndim) if d != 1)
+            now = accumulator.mean(over, dtype=torch.float64) * unit
+            bias = (target.mean(over, dtype=torch.float64) - now).numpy()
+        self.layers[op.name] = LayerIntegers(integers, scale, integer_bias(bias, source, scale))
+        accumulator += torch.from_numpy(self.layers[op.name].bias.astype(np.float32)).reshape(per_channel)
+        accumulator *= unit.reshape(per_channel)
+        activation = self.network.fused.get(op.output)
+        if activation is not None:
+            accumulator.clamp_(*_bounds(activation))
+        self.integers[name] = quantize_tensor(accumulator, result)
+        self._report(op, name, target, source)
+
+    def _report(self, op: Op, name: str, output: torch.Tensor, source: Affine | None) -> None:
+        """Figures of a layer or an Add whose float output before activation is ``output``."""
+        activation = self.network.fused.get(op.output)
+        bounds = (-np.inf, np.inf) if activation is None else _bounds(activation)
+        real = output[:_REPORTED].clamp(*bounds)
+        affine = self.affine[name]
+        weights_db = None
+        if source is not None:
+            rounded = with_integer_weights(op, self.real[op.inputs[0]][:_REPORTED], self.layers[op.name], source)
+            weights_db = sqnr_db(real, rounded.clamp_(*bounds))
+        activations_db = sqnr_db(real, as_integers(real, affine))
+        got = (self.integers[name][:_REPORTED].to(torch.float32) - affine.zero_point) * affine.scale
+        why = explain(real, affine, weights_db, activations_db)
+        self.errors.append(LayerError(op.name, op.kind, weights_db, activations_db, sqnr_db(real, got), why))
+
+
+def _bounds(activation: Op) -> tuple[float, float]:
+    return (0.0, float("inf")) if activation.kind == "Relu" else clip_bounds(activation)
