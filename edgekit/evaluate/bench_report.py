@@ -164,7 +164,7 @@ class BenchReport:
         return found
 
     def text(self) -> str:
-        """A table for a terminal, fastest first within each batch size; ratios are to the fastest of the same batch."""
+        """A table for a terminal: fastest first, and ratios to it, within each batch size and thread count."""
         lines = [*_table(self)]
         if self.crowded():
             lines.append("This machine was busy with other work: latencies are too long; ratios are of processor time.")
@@ -198,9 +198,10 @@ def _table(report: BenchReport) -> list[str]:
     with_floor = any(row.configuration.role == "floor" for row in report.rows)
     head = (*_HEAD, "×floor") if with_floor else _HEAD
     body: list[tuple[str, ...]] = []
-    batches = dict.fromkeys(row.configuration.batch for row in report.rows)
-    for batch in batches:
-        rows = [row for row in report.rows if row.configuration.batch == batch and row.error is None]
+    groups = dict.fromkeys((row.configuration.batch, row.configuration.threads) for row in report.rows)
+    for group in groups:
+        measured = [row for row in report.rows if row.error is None]
+        rows = [row for row in measured if (row.configuration.batch, row.configuration.threads) == group]
         rows.sort(key=lambda row: row.cost)
         contenders = [row for row in rows if row.configuration.role != "floor"]
         best = contenders[0].cost if contenders else 1.0

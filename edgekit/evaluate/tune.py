@@ -25,7 +25,7 @@ from edgekit.config.machine import Machine
 from edgekit.config.target import Target
 from edgekit.errors import EngineError
 from edgekit.evaluate.bench import Plan, Progress, Start, measure
-from edgekit.evaluate.bench_report import Measured, columns
+from edgekit.evaluate.bench_report import BenchReport, Measured, columns
 from edgekit.evaluate.workers import Configuration, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -155,6 +155,10 @@ def choose(rows: Sequence[Measured], target: Target) -> Tuned:
     if best is not fastest:
         gain = 100 * (best.p90_ms / fastest.p90_ms - 1)
         reason += f"; {fastest.engine} with {_threads(fastest.threads)} is only {gain:.1f} % faster"
+    if BenchReport(tuple(rows)).crowded():
+        reason += (
+            "; this machine was busy with other work, which may have decided: `edgekit tune --again` when it is not"
+        )
     return Tuned(best.engine, best.threads, best.p50_ms, best.p90_ms, reason, tuple(candidates))
 
 

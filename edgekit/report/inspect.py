@@ -62,9 +62,7 @@ class Described:
         """For a terminal."""
         title = f"{self.path}: {self.kind}{f', {self.precision}' if self.precision else ''}, {self.bytes / 1e6:.2f} MB"
         lines = [title, f"  sha256      {self.sha256}"]
-        lines += [
-            f"  {key:<11} {_short(value)}" for key, value in self.facts.items() if not isinstance(value, (dict, list))
-        ]
+        lines += [f"  {key:<11} {said}" for key, value in self.facts.items() if (said := _fact(key, value))]
         lines += [f"  input       {_tensor_text(tensor)}" for tensor in self.inputs]
         lines += [f"  output      {_tensor_text(tensor)}" for tensor in self.outputs]
         if self.ops:
@@ -248,6 +246,23 @@ def _tensor_text(tensor: TensorFacts) -> str:
     shape = ", ".join("N" if size == -1 else str(size) for size in tensor.shape)
     scaled = "" if tensor.scale is None else f", real = {tensor.scale:.6g} × (integer {-(tensor.zero_point or 0):+d})"
     return f"{tensor.name} {tensor.dtype} [{shape}]{scaled}"
+
+
+def _fact(key: str, value: Any) -> str:
+    """A fact in one line; empty for those that are told elsewhere or were not measured."""
+    if value is None:
+        return ""
+    if key == "checkpoint":
+        return ", ".join(str(value[part]) for part in ("file", "architecture", "family") if value.get(part))
+    if key == "image":
+        size = f"{value['height']}×{value['width']}"
+        return f"short side to {value['resize']} ({value['interpolation']}), centre {size}, uint8 RGB"
+    if key == "accuracy":
+        drops = [f"{name} {drop:+.2f} pp" for name, drop in value.get("drop_pp", {}).items()]
+        agreement = [f"{name} {share:.2f} %" for name, share in value.get("agreement", {}).items()]
+        said = f"top-1 drop {', '.join(drops)}; " if drops else ""
+        return f"{said}agreement {', '.join(agreement)} on {value.get('n', '?')} pictures"
+    return "" if isinstance(value, (dict, list)) else _short(value)
 
 
 def _short(value: Any) -> str:

@@ -120,3 +120,20 @@ def test_damaged_and_foreign_files(tinybundle, tmp_path: Path) -> None:  # type:
 )
 def test_published_names(version: int, channels: tuple[int, ...], groups: int, name: str) -> None:
     assert network_name(version, channels, groups) == name
+
+
+def test_a_bundles_checkpoint_picture_and_accuracy_in_a_line_each(tinybundle, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    from edgekit import bundle
+
+    accuracy = {"n": 40, "drop_pp": {"onnx": 0.25}, "agreement": {"onnx": 99.5}}
+    checkpoint = {"file": "a.pth", "architecture": "ShuffleNet V2 x1.0", "family": "torchvision", "sha256": "0" * 64}
+    parts = tinybundle.parts("litert", accuracy=accuracy, checkpoint=checkpoint)
+    lines = [
+        line.split(maxsplit=1)
+        for line in describe_model(bundle.write(tmp_path / "b", parts).path).text().splitlines()
+        if line
+    ]
+    said = {line[0]: line[1] for line in reversed(lines) if len(line) == 2}
+    assert said["checkpoint"] == "a.pth, ShuffleNet V2 x1.0, torchvision"
+    assert said["image"] == "short side to 16 (antialias), centre 16×16, uint8 RGB"
+    assert said["accuracy"] == "top-1 drop onnx +0.25 pp; agreement onnx 99.50 % on 40 pictures"
