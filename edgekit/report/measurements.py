@@ -49,7 +49,7 @@ def layers(record: BuildRecord) -> Html:
         figures = ", ".join(
             f"{name} {getattr(bad, key):.1f} dB" for key, name, _ in measured if getattr(bad, key) is not None
         )
-        why = f" Why: {bad.why}." if bad.why else ""
+        why = f" Why: {bad.why or _share(bad)}."
         lead = tag("p", "Worst layer: ", tag("b", bad.name), f" ({bad.op}), {figures}.{why}")
     chart = charts.depth_chart(
         [(name, colour, values[key]) for key, name, colour in measured],
@@ -72,6 +72,14 @@ def layers(record: BuildRecord) -> Html:
     )
     legend = charts.legend([(colour, name) for _, name, colour in measured])
     return section("Where int8 loses signal", "layers", lead, chart, legend, full, lead=explained)
+
+
+def _share(layer: LayerNoise) -> str:
+    """Which of its two roundings a layer loses more by, where nothing else stands out."""
+    weights, values = layer.weights_db, layer.activations_db
+    if values is None or (weights is not None and weights < values):
+        return "the rounding of its weights; no weight or channel stands out"
+    return "the rounding of its values to 256 levels; no channel stands out"
 
 
 def histograms(record: BuildRecord) -> Html:
