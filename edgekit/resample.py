@@ -8,6 +8,7 @@ in the source, whose pixel j spans ``[j, j + 1)``.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import cv2
@@ -16,10 +17,13 @@ from numpy.typing import NDArray
 
 Axis = tuple[int, int, int, int]
 Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 
 # Output rows per matrix product. The weights of neighbouring rows overlap, so they share one small dense matrix;
 # 8 wastes few multiplications on zeros and is what BLAS kernels are wide.
 _BAND = 8
+# Bands whose source rows become floats at once: all of them at once took 1.6 times as long on a busy machine.
+_GROUP = 2
 # Multiplications per matrix product: below the 2^18 where OpenBLAS starts threads (interface/gemm.c), whose hand-over
 # costs more than so small a product.
 _PRODUCT = 200_000
@@ -94,9 +98,8 @@ class TriangleResampler:
     """
 
     def __init__(self, rows: Axis, columns: Axis, channels: int) -> None:
-        self._block = max(1, int(min(rows[0] / rows[1], columns[0] / columns[1]) / 2))
-        if self._block * 2 < _BLOCK_FROM:
-            self._block = 1
+        reduction = min(rows[0] / rows[1], columns[0] / columns[1])
+        self._block = int(reduction / 2) if reduction >= _BLOCK_FROM else 1
         (y0, y1), row_bands, height = _bands(rows, self._block)
         (x0, x1), column_bands, width = _bands(columns, self._block)
         self.window = (slice(y0, y1), slice(x0, x1))
@@ -104,9 +107,9 @@ class TriangleResampler:
         self._blocks = np.empty((height, width, channels), np.uint8)
         # "turned" has x before y, so that the pass over x is a product with whole rows too.
         self._turned = np.empty((width, height, channels), np.uint8)
-        self._across = _Product(column_bands, width, out_w, height * channels)
+        self._across = _Product(column_bands, height * channels)
         self._upright = np.empty((height, out_w, channels), np.uint8)
-        self._down = _Product(row_bands, height, out_h, out_w * channels)
+        self._down = _Product(row_bands, out_w * channels)
         self._narrow = np.empty((out_w, height, channels), np.uint8)
         self._small = np.empty((out_h, out_w, channels), np.uint8)
 
@@ -128,28 +131,60 @@ class TriangleResampler:
 class _Product:
     """A banded matrix times uint8 rows, rounded to the nearest uint8.
 
-    Every operand of every small product is a view that is made once: slicing would cost as much as multiplying.
+    Few bands are done at a time, through float buffers that stay in the second-level cache; every operand of every
+    small product is a view that is made once, since slicing would cost as much as multiplying.
     """
 
-    def __init__(self, bands: list[tuple[int, NDArray[np.float32]]], rows_in: int, rows_out: int, columns: int) -> None:
-        self._floats = np.empty((rows_in, columns), np.float32)
-        self._sums = np.empty((rows_out, columns), np.float32)
-        self._steps: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]] = []
+    def __init__(self, bands: list[_Band], columns: int) -> None:
+        groups = [bands[i : i + _GROUP] for i in range(0, len(bands), _GROUP)]
+        spans = [(group[0].start, max(band.stop for band in group)) for group in groups]
+        floats = np.empty((max(stop - start for start, stop in spans), columns), np.float32)
+        sums = np.empty((_GROUP * _BAND, columns), np.float32)
+        self._steps: list[_Step] = []
         row = 0
-        for start, weights in bands:
-            count, taps = weights.shape
-            width = max(1, _PRODUCT // weights.size)
-            for column in range(0, columns, width):
-                panel = slice(column, column + width)
-                operands = self._floats[start : start + taps, panel], self._sums[row : row + count, panel]
-                self._steps.append((weights, *operands))
-            row += count
+        for group, (start, stop) in zip(groups, spans, strict=True):
+            products, done = [], 0
+            for band in group:
+                count, taps = band.weights.shape
+                width = max(1, _PRODUCT // band.weights.size)
+                for panel in (slice(column, column + width) for column in range(0, columns, width)):
+                    source = floats[band.start - start : band.start - start + taps, panel]
+                    products.append((band.weights, source, sums[done : done + count, panel]))
+                done += count
+            rows = slice(start, stop), slice(row, row + done)
+            self._steps.append(_Step(*rows, floats[: stop - start], sums[:done], products))
+            row += done
 
     def __call__(self, source: Pixels, target: Pixels) -> None:
-        self._floats[...] = source.reshape(self._floats.shape)
-        for weights, floats, sums in self._steps:
-            np.matmul(weights, floats, out=sums)
-        cv2.convertScaleAbs(self._sums, target.reshape(self._sums.shape))
+        source, target = source.reshape(len(source), -1), target.reshape(len(target), -1)
+        for step in self._steps:
+            step.floats[...] = source[step.rows_in]
+            for weights, floats, sums in step.products:
+                np.matmul(weights, floats, out=sums)
+            cv2.convertScaleAbs(step.sums, target[step.rows_out])
+
+
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """Weights of neighbouring result rows, float32 ``[rows, stop - start]``, over source rows ``start`` to ``stop``."""
+
+    start: int
+    weights: Floats
+
+    @property
+    def stop(self) -> int:
+        return self.start + int(self.weights.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Source rows, result rows, and between them the buffers and the products (weights, source, sums)."""
+
+    rows_in: slice
+    rows_out: slice
+    floats: Floats
+    sums: Floats
+    products: list[tuple[Floats, Floats, Floats]]
 
 
 def triangle_weights(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -173,12 +208,11 @@ def triangle_weights(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.float64]
     return low, weights / weights.sum(axis=1, keepdims=True)
 
 
-def _bands(axis: Axis, block: int) -> tuple[tuple[int, int], list[tuple[int, NDArray[np.float32]]], int]:
+def _bands(axis: Axis, block: int) -> tuple[tuple[int, int], list[_Band], int]:
     """The weights as small dense matrices.
 
     Returns:
-        (start, stop) of the source pixels in use; per band of result rows the first block it reads (counted from
-        start) and float32 ``[rows, blocks]``; the number of blocks.
+        (start, stop) of the source pixels in use; the bands, over blocks counted from start; the number of blocks.
     """
     size, _, _, count = axis
     first, weights = triangle_weights(axis)
@@ -194,7 +228,7 @@ def _bands(axis: Axis, block: int) -> tuple[tuple[int, int], list[tuple[int, NDA
         part = dense[row : row + _BAND]
         nonzero = np.flatnonzero(part.any(axis=0))
         low, high = int(nonzero[0]), int(nonzero[-1]) + 1
-        bands.append((low, np.ascontiguousarray(part[:, low:high], np.float32)))
+        bands.append(_Band(low, np.ascontiguousarray(part[:, low:high], np.float32)))
     return (start, start + blocks * block), bands, blocks
 
 
