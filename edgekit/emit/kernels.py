@@ -47,7 +47,7 @@ _VERSIONS: dict[str, tuple[int, tuple[int, tuple[int, int, int]], tuple[int, tup
     "SOFTMAX": (_OP.SOFTMAX, (1, (1, 5, 0)), (2, (1, 14, 0))),
     "FULLY_CONNECTED": (_OP.FULLY_CONNECTED, (1, (1, 5, 0)), (4, (1, 14, 0))),
     "RESHAPE": (_OP.RESHAPE, (1, (1, 5, 0)), (1, (1, 5, 0))),
-    "REVERSE_V2": (_OP.REVERSE_V2, (2, (1, 14, 0)), (2, (1, 14, 0))),
+    "REVERSE_V2": (_OP.REVERSE_V2, (1, (1, 14, 0)), (1, (1, 14, 0))),
     "QUANTIZE": (_OP.QUANTIZE, (1, (1, 14, 0)), (2, (1, 15, 0))),
     "DEQUANTIZE": (_OP.DEQUANTIZE, (1, (1, 13, 1)), (2, (1, 14, 0))),
     "DEQUANTIZE float16": (_OP.DEQUANTIZE, (3, (2, 1, 0)), (3, (2, 1, 0))),

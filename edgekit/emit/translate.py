@@ -7,6 +7,7 @@ DEQUANTIZE or QUANTIZE appear at the border. Channels move last: [N, C, H, W] is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -110,15 +111,31 @@ class Translator:
         return tensor
 
     def _turn(self, picture: Tensor, name: str, dtype: Any) -> Tensor:
-        """The picture by 180°, if the graph is turned: its bytes in reverse, which also reverses its channels."""
+        """The picture by 180°, if the graph is turned: its bytes in reverse, which also reverses its channels.
+
+        As one long axis: old TFLite runtimes take several axes of REVERSE_V2 without a word and reverse only one.
+        """
         if not self.turned:
             return picture
-        index = self.builder.tensor(name, list(picture.shape), dtype, picture.quantization)
-        axes = self.builder.constant(f"{name}_axes", np.array([1, 2, 3], np.int32))
+        flat = self._reshaped(f"{name}_bytes", picture, (picture.shape[0], math.prod(picture.shape[1:])), dtype)
+        index = self.builder.tensor(f"{name}_reversed", list(flat.shape), dtype, picture.quantization)
+        axis = self.builder.constant(f"{name}_axis", np.array([1], np.int32))
         kind = kernels.version("REVERSE_V2", picture.integer)
-        self.builder.operator(kind, [picture.index, axes], [index], kernels.reverse())
-        self.mirrored.add(index)
-        return Tensor(index, picture.shape, picture.quantization)
+        self.builder.operator(kind, [flat.index, axis], [index], kernels.reverse())
+        turned = self._reshaped(name, Tensor(index, flat.shape, flat.quantization), picture.shape, dtype)
+        self.mirrored.add(turned.index)
+        return turned
+
+    def _reshaped(self, name: str, x: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:
+        index = self.builder.tensor(name, list(shape), dtype, x.quantization)
+        to = [-1, *shape[1:]]
+        inputs = [x.index, self.builder.constant(f"{name}_shape", np.array(to, np.int32))]
+        self.builder.operator(kernels.version("RESHAPE", x.integer), inputs, [index], kernels.reshape(to))
+        return Tensor(index, shape, x.quantization)
+
+    def reshaped(self, name: str, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """The same numbers under another shape, whose first dimension is the batch."""
+        return self._reshaped(name, x, shape, np.int8 if x.integer else np.float32)
 
     def follow(self, old: Tensor, new: Tensor) -> Tensor:
         """``new`` has its channels in the order of ``old``."""

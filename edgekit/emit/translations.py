@@ -113,11 +113,7 @@ def _paired(
     t: Translator, name: str, x: Tensor, weights: Constant, windows: tuple[Window, Window]
 ) -> tuple[Tensor, Constant, tuple[Window, Window]]:
     """The same convolution over pairs of columns (see :mod:`edgekit.emit.pairs`)."""
-    shape = (x.shape[0], x.shape[1], x.shape[2] // 2, x.shape[3] * 2)
-    y = t.temporary(f"{name}_pairs", shape, x.quantization)
-    to = [-1, *shape[1:]]
-    inputs = [x.index, t.builder.constant(f"{name}_pairs_shape", np.array(to, np.int32))]
-    t.builder.operator(kernels.version("RESHAPE", x.integer), inputs, [y.index], kernels.reshape(to))
+    y = t.reshaped(f"{name}_pairs", x, (x.shape[0], x.shape[1], x.shape[2] // 2, x.shape[3] * 2))
     data, wide = pairs.paired(weights.data, windows[1])
     return y, Constant(data, weights.quantization), (windows[0], wide)
 
