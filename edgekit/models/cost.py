@@ -29,6 +29,10 @@ class Cost:
     macs: int
     flops: int
 
+    def to_dict(self) -> dict[str, int | float]:
+        """Under the names of ``edgekit inspect``: ``flops`` are given in millions, as the tables do."""
+        return {"params": self.params, "macs": self.macs, "mflops": round(self.flops / 1e6, 2)}
+
 
 def cost(architecture: Architecture, height: int, width: int) -> Cost:
     """Counts a network on a picture of ``height`` × ``width`` pixels, without computing or allocating it."""
