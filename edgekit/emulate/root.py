@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.config import Target
-from edgekit.emulate import debian, wheels
+from edgekit.emulate import debian
 from edgekit.emulate.machine import Machine
-from edgekit.emulate.wheels import Pin, Platform
 from edgekit.errors import DeviceError, StorageError
+from edgekit.lock import wheels
+from edgekit.lock.wheels import Pin, Platform
 
 RECORD = "edgekit-root.json"
 # Raised when roots are made differently: older ones are then prepared again.

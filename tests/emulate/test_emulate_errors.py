@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from edgekit.config import load_target
-from edgekit.emulate import Board, debian, root, run, verify_emulated, wheels
+from edgekit.emulate import Board, debian, root, run, verify_emulated
 from edgekit.emulate.board import explain
 from edgekit.emulate.machine import machine_of
 from edgekit.emulate.root import Root
 from edgekit.emulate.run import Finished
 from edgekit.errors import DeviceError, StorageError, UsageError
+from edgekit.lock import wheels
 
 TARGET = load_target("rpi4")
 MACHINE = machine_of(TARGET)

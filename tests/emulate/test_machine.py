@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from edgekit.config import load_target
-from edgekit.emulate import wheels
 from edgekit.emulate.machine import cpuinfo, machine_of
 from edgekit.emulate.proof import family_of
 from edgekit.errors import UsageError
+from edgekit.lock import wheels
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import io
+import json
 import subprocess
 import sys
 import zipfile
@@ -18,9 +19,10 @@ import pytest
 
 from edgekit import bundle, lock
 from edgekit.config import load_target
-from edgekit.emulate import wheels
-from edgekit.emulate.wheels import Pin
+from edgekit.engines import installed
 from edgekit.errors import BundleError, DeviceError, UsageError, VerifyFailed
+from edgekit.lock import wheels
+from edgekit.lock.wheels import Pin
 
 PINS = (
     Pin("numpy", "2.4.6", "numpy-2.4.6-cp311-cp311-manylinux_2_28_aarch64.whl", "a" * 64),
@@ -156,3 +158,27 @@ def test_the_hosts_profile_locks_too() -> None:
         from edgekit.emulate.machine import machine_of
 
         machine_of(target)
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_a_locked_bundle_installs_without_an_index_and_proves_itself(tmp_path: Path, tinybundle: ModuleType) -> None:
+    """All of it for real, for this machine: lock with wheels, a fresh environment, hashes required, then verify."""
+    target = load_target("host").to_dict()
+    engines = [name for name in ("litert", "onnxruntime") if name in installed()]
+    path = tinybundle.write(tmp_path / "b", *engines, target=target).path
+    lock.lock(path, with_wheels=True)
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "device")], check=True)
+    bin_directory = tmp_path / "device" / "bin"
+    environment = {"PATH": str(bin_directory), "HOME": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null"}
+    install = [str(bin_directory / "pip"), "install", "-q", "--require-hashes", "-r", str(path / "requirements.txt")]
+    subprocess.run(install, check=True, env=environment, cwd=tmp_path)
+    done = subprocess.run(
+        [str(bin_directory / "edgekit"), "verify", str(path), "--json"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["passed"]

@@ -214,9 +214,9 @@ def _pip(command: str, *arguments: str) -> None:
     if done.returncode == 0:
         return
     if "No module named pip" in done.stderr:
-        raise DeviceError("emulation: this Python has no pip", hint="python -m ensurepip")
+        raise DeviceError("this Python has no pip", hint="python -m ensurepip")
     said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
     raise DeviceError(
-        f"emulation: pip cannot fetch the target's packages: {said[-1] if said else f'exit code {done.returncode}'}",
+        f"pip cannot fetch the target's packages: {said[-1] if said else f'exit code {done.returncode}'}",
         hint="fetching needs a network; a version that has no wheel for the target is changed in its profile",
     )

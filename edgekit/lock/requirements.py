@@ -1,8 +1,4 @@
-"""``edgekit lock``: the exact packages of a device, hashed, inside the bundle that was proven with them.
-
-    locked = lock(Path("build/rpi4"), with_wheels=True)
-
-puts ``requirements.txt`` and this edgekit's own wheel into the bundle. On the device, in the bundle's directory::
+"""Puts ``requirements.txt`` and this edgekit's own wheel into a bundle. On the device, in the bundle's directory::
 
     pip install --require-hashes -r requirements.txt
 
@@ -14,19 +10,21 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit import bundle as bundles
 from edgekit.bundle.read import Bundle
 from edgekit.config import Target
-from edgekit.emulate import wheels
-from edgekit.emulate.root import Say
-from edgekit.emulate.wheels import Pin
 from edgekit.errors import BundleError
+from edgekit.lock import wheels
+from edgekit.lock.wheels import Pin
 
 REQUIREMENTS = "requirements.txt"
 WHEELS = "wheels"
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
