@@ -1,4 +1,4 @@
-"""``edgekit bench --emulate``: instructions, loads and stores of one inference on the target's core.
+"""``edgekit bench --emulate``: instructions and memory accesses of one inference on the target's core.
 
 No time: caches, pipelines and threads are left out. It is a fair ratio between two graphs or two engines on one core,
 and repeats to a fraction of a percent on any machine, so that a regression on ARM shows without a board.
@@ -38,13 +38,7 @@ class Count:
     model: str
     cpu: str
     instructions: float
-    loads: float
-    stores: float
-
-    @property
-    def memory(self) -> float:
-        """Loads and stores together."""
-        return self.loads + self.stores
+    memory: float  # loads and stores
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -53,8 +47,6 @@ class Count:
             "model": self.model,
             "cpu": self.cpu,
             "instructions_m": round(self.instructions, 2),
-            "loads_m": round(self.loads, 2),
-            "stores_m": round(self.stores, 2),
             "memory_m": round(self.memory, 2),
         }
 
@@ -70,11 +62,9 @@ class CountReport:
         return {"bundle": str(self.bundle), "emulated": [count.to_dict() for count in self.counts]}
 
     def text(self) -> str:
-        lines = [f"{'engine':<16}{'model':<14}{'core':<12}{'M instructions':>15}{'M loads':>9}{'M stores':>10}"]
+        lines = [f"{'engine':<16}{'model':<14}{'core':<12}{'M instructions':>15}{'M loads + stores':>18}"]
         for one in self.counts:
-            lines.append(
-                f"{one.engine:<16}{one.model:<14}{one.cpu:<12}{one.instructions:>15.1f}{one.loads:>9.1f}{one.stores:>10.1f}"
-            )
+            lines.append(f"{one.engine:<16}{one.model:<14}{one.cpu:<12}{one.instructions:>15.1f}{one.memory:>18.1f}")
         return "\n".join(lines)
 
 
@@ -134,9 +124,9 @@ def build_plugin(board: Board) -> str:
 def _count_one(board: Board, opened: bundles.Bundle, name: str, model: str, plugin: str) -> Count:
     few = _execute(board, opened, name, model, plugin, _FEW)
     many = _execute(board, opened, name, model, plugin, _MANY)
-    instructions, loads, stores = ((b - a) / (_MANY - _FEW) / 1e6 for a, b in zip(few, many, strict=True))
+    instructions, memory = ((b - a) / (_MANY - _FEW) / 1e6 for a, b in zip(few, many, strict=True))
     version = board.target.engine.versions.of(ENGINES[name].name) or ""  # type: ignore[arg-type]
-    return Count(name, version, model, board.machine.cpu, instructions, loads, stores)
+    return Count(name, version, model, board.machine.cpu, instructions, memory)
 
 
 def _execute(board: Board, opened: bundles.Bundle, name: str, model: str, plugin: str, times: int) -> list[int]:

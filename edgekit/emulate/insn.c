@@ -1,8 +1,8 @@
-/* A qemu plugin that counts what a guest program executes: instructions, loads and stores.
+/* A qemu plugin that counts what a guest program executes: instructions, and loads and stores together.
  *
  *   qemu-aarch64 -plugin file=insn.so,out=/tmp/counts ...
  *
- * writes "instructions loads stores" to that file when the guest ends. Plugin API version 1 (qemu 6 to 8); the
+ * writes "instructions memory-accesses" to that file when the guest ends. Plugin API version 1 (qemu 6 to 8); the
  * prototypes are spelled out because distributions do not package qemu-plugin.h. Counters are plain additions that the
  * translator inlines, so they are exact for a guest with one thread only.
  */
@@ -15,7 +15,8 @@ typedef struct block block;
 typedef struct instruction instruction;
 typedef struct info info;
 enum operation { ADD_U64 = 0 };
-enum access { LOADS = 1, STORES = 2 };
+/* Registered apart under qemu 7.2, loads come out as a few per cent of stores, which no network does; the sum is right. */
+enum access { LOADS_AND_STORES = 3 };
 
 void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, void (*)(plugin_id, block *));
 void qemu_plugin_register_vcpu_tb_exec_inline(block *, enum operation, void *, uint64_t);
@@ -26,7 +27,7 @@ instruction *qemu_plugin_tb_get_insn(const block *, size_t);
 
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 
-static uint64_t executed, loads, stores;
+static uint64_t executed, accesses;
 static char out[512] = "/tmp/counts";
 
 static void translated(plugin_id id, block *code)
@@ -38,8 +39,7 @@ static void translated(plugin_id id, block *code)
     for (size_t at = 0; at < length; at++) {
         instruction *one = qemu_plugin_tb_get_insn(code, at);
 
-        qemu_plugin_register_vcpu_mem_inline(one, LOADS, ADD_U64, &loads, 1);
-        qemu_plugin_register_vcpu_mem_inline(one, STORES, ADD_U64, &stores, 1);
+        qemu_plugin_register_vcpu_mem_inline(one, LOADS_AND_STORES, ADD_U64, &accesses, 1);
     }
 }
 
@@ -50,7 +50,7 @@ static void ended(plugin_id id, void *unused)
     (void)id;
     (void)unused;
     if (file) {
-        fprintf(file, "%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", executed, loads, stores);
+        fprintf(file, "%" PRIu64 " %" PRIu64 "\n", executed, accesses);
         fclose(file);
     }
 }

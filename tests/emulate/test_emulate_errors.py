@@ -118,9 +118,10 @@ def test_targets_with_the_same_packages_share_a_root_and_a_lock_has_its_own(monk
 
 
 def test_the_application_is_the_wheel_unpacked(cache: Path) -> None:
-    path = root.application()
+    content = wheels.edgekit_wheel()[1]
+    path = root.application(content)
     assert (path / "edgekit" / "emulate" / "inside.py").is_file()
-    assert root.application() == path
+    assert root.application(content) == path
 
 
 def test_a_system_that_forbids_namespaces(monkeypatch: Any) -> None:
