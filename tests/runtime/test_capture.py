@@ -32,9 +32,9 @@ def frame(number: int = 0) -> Frame:
 def test_the_newest_frame_wins_and_the_replaced_one_is_counted_by_reason() -> None:
     mailbox = Mailbox(threading.Condition(), live=True)
     for number in range(3):
-        assert mailbox.put(frame(number), lambda: False)
+        mailbox.put(frame(number))
     mailbox.replaced_because = "max_fps"
-    mailbox.put(frame(3), lambda: False)
+    mailbox.put(frame(3))
     taken = mailbox.take()
     assert taken is not None and taken.captured_at == 3.0
     assert mailbox.take() is None
@@ -48,7 +48,8 @@ def test_a_writer_of_files_waits_for_the_reader() -> None:
 
     def write() -> None:
         for number in range(50):
-            mailbox.put(frame(number), lambda: False)
+            mailbox.room(lambda: False)
+            mailbox.put(frame(number))
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -67,9 +68,11 @@ def test_a_writer_of_files_waits_for_the_reader() -> None:
 
 def test_a_waiting_writer_can_be_cancelled() -> None:
     mailbox = Mailbox(threading.Condition(), live=False)
-    mailbox.put(frame(), lambda: False)
+    assert mailbox.room(lambda: False)
+    mailbox.put(frame())
     began = time.monotonic()
-    assert not mailbox.put(frame(), lambda: time.monotonic() - began > 0.1)
+    assert not mailbox.room(lambda: time.monotonic() - began > 0.1)
+    mailbox.empty("shutdown")
     assert mailbox.take_drops() == {"shutdown": 1}
 
 
@@ -77,8 +80,8 @@ def test_replaced_frames_give_their_buffers_back() -> None:
     pool = BufferPool()
     mailbox = Mailbox(threading.Condition(), live=True)
     first = np.zeros((2, 2, 3), np.uint8)
-    mailbox.put(Frame(first, 0.0, pool=pool), lambda: False)
-    mailbox.put(Frame(np.ones((2, 2, 3), np.uint8), 0.0, pool=pool), lambda: False)
+    mailbox.put(Frame(first, 0.0, pool=pool))
+    mailbox.put(Frame(np.ones((2, 2, 3), np.uint8), 0.0, pool=pool))
     assert pool.take() is first
     assert pool.take() is None
 

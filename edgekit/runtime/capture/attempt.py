@@ -107,7 +107,12 @@ class Attempt:
         corrupt = 0
         number = 0
         stopped = self._stop.is_set
-        while not stopped():
+        while True:
+            self.waiting = True
+            if not self._mailbox.room(stopped):
+                return
+            self.waiting = False
+            self.progress = time.monotonic()
             if self._every > 1 and number % self._every:
                 if not self._source.skip():
                     return
@@ -125,18 +130,15 @@ class Attempt:
                 if corrupt >= _MOST_CORRUPT_IN_A_ROW and self._live:
                     raise StreamError(f"{error.message}, {corrupt} times in a row") from error
                 continue
-            if shot is None or stopped():
+            if shot is None:
+                return
+            if stopped():  # given up meanwhile: another attempt may already be delivering
+                self._mailbox.count("shutdown")
                 return
             corrupt = 0
             number += 1
             self.progress = time.monotonic()
-            frame = Frame(shot.image, shot.captured_at, self._camera, self._epoch, pool)
-            self.waiting = True
-            delivered = self._mailbox.put(frame, stopped)
-            self.waiting = False
-            self.progress = time.monotonic()
-            if not delivered:
-                return
+            self._mailbox.put(Frame(shot.image, shot.captured_at, self._camera, self._epoch, pool))
             self.frames += 1
             if self.frames == 1:
                 self.first_frame_at = self.progress

@@ -83,6 +83,8 @@ class Feed:
                 error = self._watch(attempt)
                 if self._stop.is_set():
                     attempt.give_up()
+                    with self._wake:  # it may be waiting for its last frame to be taken
+                        self._wake.notify_all()
                     if not attempt.join(_STOP_S):
                         _log.warning("%s: left behind, blocked in its driver", self.spec.name)
                     break

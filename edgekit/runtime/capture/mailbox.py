@@ -14,8 +14,9 @@ _LOOK_S = 0.2  # how often a writer that waits looks whether it should stop
 class Mailbox:
     """Holds at most one frame.
 
-    Live: a new frame replaces the one in the slot, which counts as dropped. Otherwise the writer waits for the slot to
-    be empty, so every frame arrives, in order.
+    Live: a new frame replaces the one in the slot, which counts as dropped. Otherwise the writer first waits for the
+    slot to be empty (:meth:`room`), so every frame arrives, in order, and no more than one is read ahead: its pixels
+    are still in the processor's cache when their turn comes.
 
     Args:
         wake: shared by all mailboxes of a loop; notified when a frame arrives or leaves.
@@ -28,21 +29,23 @@ class Mailbox:
         self._drops: Counter[str] = Counter()
         self.replaced_because = "superseded"  # the loop says here why it does not take frames now
 
-    def put(self, frame: Frame, cancelled: Callable[[], bool]) -> bool:
-        """False if ``cancelled`` became true first; the frame is then counted as dropped by ``shutdown``."""
+    def room(self, cancelled: Callable[[], bool]) -> bool:
+        """Waits until the next frame may be read: at once where newest wins. False if ``cancelled`` became true."""
+        if self._live:
+            return not cancelled()
         with self._wake:
-            while self._frame is not None and not self._live and not cancelled():
+            while self._frame is not None and not cancelled():
                 self._wake.wait(_LOOK_S)
-            if cancelled():
-                self._drops["shutdown"] += 1
-                frame.release()
-                return False
+            return not cancelled()
+
+    def put(self, frame: Frame) -> None:
+        """Puts a frame in the slot, in place of the one that may be there."""
+        with self._wake:
             if self._frame is not None:
                 self._drops[self.replaced_because] += 1
                 self._frame.release()
             self._frame = frame
             self._wake.notify_all()
-        return True
 
     def take(self) -> Frame | None:
         """The frame in the slot, which is then empty; the caller holds :attr:`wake`'s lock or not, both are fine."""
