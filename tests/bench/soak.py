@@ -26,7 +26,7 @@ def resident_kb(process: int) -> int:
 
 def main() -> None:
     bundle, source, minutes = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    folder = Path([*sys.argv, "/tmp"][4])  # noqa: S108
+    folder = Path([*sys.argv, "/tmp"][4])
     command = [
         sys.executable, "-m", "edgekit", "run", "--camera", source, "--bundle", bundle, "--threads", "1", "--json",
         "--on-end", "loop", "--metrics-port", "0", "--view-port", "0", "--telemetry", str(folder / "soak.jsonl"),
