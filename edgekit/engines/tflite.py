@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from collections.abc import Callable
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,8 @@ from numpy.typing import NDArray
 
 from edgekit.engines.protocol import Images, Scores, dequantize, require_images
 from edgekit.errors import EngineError, GraphError
+
+log = logging.getLogger(__name__)
 
 MakeInterpreter = Callable[[str, int], Any]
 
@@ -56,6 +63,10 @@ class InterpreterEngine:
         self.input = np.empty((0, 0, 0, 3), np.uint8)
 
     def _allocate(self, batch: int) -> None:
+        with _runtime_notes():
+            self._load(batch)
+
+    def _load(self, batch: int) -> None:
         try:
             interpreter = self._make(str(self._path), self.threads)
             details = interpreter.get_input_details()
@@ -75,6 +86,35 @@ class InterpreterEngine:
         self._output = output["index"]
         self._interpreter = interpreter
         self.input = _buffer(interpreter, index)
+
+
+_one_at_a_time = threading.Lock()
+
+
+@contextlib.contextmanager
+def _runtime_notes() -> Iterator[None]:
+    """What the runtime's C++ code writes to standard error while it loads ("INFO: Created …") goes to the log instead.
+
+    It offers no switch for that. Standard error belongs to the whole process, hence the lock; another thread's words of
+    these few milliseconds end up in the log as well.
+    """
+    with _one_at_a_time, contextlib.ExitStack() as stack:
+        try:
+            sys.stderr.flush()
+            kept = os.dup(2)
+            stack.callback(os.close, kept)
+            notes = stack.enter_context(open(os.memfd_create("notes"), "w+b"))  # noqa: PTH123 (memory, no file)
+        except (OSError, AttributeError, ValueError):  # no standard error at all, or a system without memory files
+            yield
+            return
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            notes.seek(0)
+            for line in notes.read().decode("utf-8", "replace").splitlines():
+                log.debug("%s", line)
 
 
 def _buffer(interpreter: Any, index: int) -> Images:

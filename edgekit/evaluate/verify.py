@@ -51,7 +51,7 @@ def verify(
 
     Args:
         bundle_path: a bundle directory.
-        engines: names of those to run; None takes every installed one that has a model in the bundle.
+        engines: names of those to run; None takes every installed one that the bundle has answers for.
         threads: per engine; None takes the target profile's.
         sample: measures latency and memory of one engine (``edgekit.evaluate.sample.take``); None leaves both out.
         family: the instruction-set family that runs here; None asks the machine.
@@ -74,7 +74,7 @@ def verify(
     checks += _inside_the_models(opened)
     golden, family = opened.golden(), family or isa_family()
     results = []
-    for name in _runnable(opened, engines):
+    for name in _runnable(opened, golden, engines):
         result = _run(opened, golden, name, threads, family, keep)
         results.append(_sampled(opened, result, sample) if sample is not None and result.goldens else result)
     return VerifyReport(path, opened.sha256, checks, tuple(results))
@@ -90,18 +90,22 @@ def check_engine(
     return _compare(bundle, bundle.golden(count), engine, family or isa_family())
 
 
-def _runnable(bundle: Bundle, names: Sequence[str] | None) -> list[str]:
+def _runnable(bundle: Bundle, golden: Golden, names: Sequence[str] | None) -> list[str]:
+    """Those asked for; else every installed engine that the bundle has a model and answers for."""
     if names is not None:
         return list(dict.fromkeys(names))
+    usable = [
+        kind
+        for name, kind in engine_table.ENGINES.items()
+        if bundle.has(kind.model) and (golden.of(name) or golden.of(_SIBLINGS.get(name, "")))
+    ]
     there = engine_table.installed()
-    mine = [name for name in there if bundle.has(engine_table.ENGINES[name].model)]
-    if not mine:
-        wanted = [kind for kind in engine_table.ENGINES.values() if bundle.has(kind.model)]
+    if not any(kind.name in there for kind in usable):
         raise EngineError(
             f"{bundle.path}: no inference engine for it is installed",
-            hint=wanted[0].install if wanted else "build the bundle again",
+            hint=usable[0].install if usable else "build the bundle again, where an engine is installed",
         )
-    return mine
+    return [kind.name for kind in usable if kind.name in there]
 
 
 def _run(

@@ -230,3 +230,12 @@ def test_onnxruntime_writes_a_profile_of_its_operators(tmp_path: Path) -> None:
     engine.close()
     (trace,) = tmp_path.glob("trace*.json")
     assert any(event.get("cat") == "Node" for event in json.loads(trace.read_text()))
+
+
+def test_the_runtimes_own_notes_stay_off_the_terminal(project_root: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    script = f"from edgekit import engines; engines.open({str(MODELS / 'tiny.tflite')!r}, threads=1).invoke()"
+    done = subprocess.run([sys.executable, "-c", script], cwd=project_root, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    broken = "import os, sys; os.close(2); sys.stderr = None; " + script
+    subprocess.run([sys.executable, "-c", broken], cwd=project_root, check=True)
