@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class Html(str):
@@ -46,6 +46,12 @@ def tag(name: str, /, *children: Child, **attributes: str | int | float | bool |
     if name in _VOID and not children:
         return Html(f"<{name}{written}>" if name in ("br", "hr", "img", "meta", "col") else f"<{name}{written}/>")
     return Html(f"<{name}{written}>{join(children)}</{name}>")
+
+
+def measured(head: Sequence[Child], rows: Sequence[Sequence[Child]]) -> tuple[list[Child], list[list[Child]]]:
+    """The columns in which at least one row says something."""
+    kept = [i for i in range(len(head)) if any(row[i] is not None for row in rows)]
+    return [head[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
 def table(

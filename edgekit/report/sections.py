@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from edgekit.report import charts
 from edgekit.report.flips import Flip, confusions, flips, thumbnail
-from edgekit.report.markup import Child, Html, join, table, tag
+from edgekit.report.markup import Child, Html, join, measured, table, tag
 from edgekit.report.record import BuildRecord, KeptFloat
 from edgekit.report.verdict import main_format
 
@@ -96,11 +96,11 @@ def accuracy(record: BuildRecord) -> Html:
                 )
             )
         head = ("model", "engine", "top-1", "95 % interval", "top-5", "drop", "95 %, paired", "agreement", "score SQNR")
-        body.append(table(head, rows, numbers=2))
+        body.append(table(*measured(head, rows), numbers=2))
         where = f" from {record.data}" if record.data else ""
         skipped = f"; {len(found.unreadable)} unreadable ones skipped" if found.unreadable else ""
         body.append(
-            tag("p", f"{found.n} pictures{where}{skipped}. {_INTERVALS}", class_="note")
+            tag("p", f"{found.n} pictures{where}{skipped}. {_INTERVALS if found.models else ''}", class_="note")
         )  # fmt: skip
         if "onnx_tflite" in found.agreement:
             both = (
@@ -144,7 +144,7 @@ def _parity(record: BuildRecord) -> Html:
         for p in record.parity
     ]
     head = ("compared", "pictures", "same top-1", "equal outputs", "largest difference, steps", "relative error")
-    return join([tag("h3", "Parity"), table(head, rows)])
+    return join([tag("h3", "Parity"), table(*measured(head, rows))])
 
 
 def changed(record: BuildRecord) -> Html:
