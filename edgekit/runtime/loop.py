@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -34,6 +35,7 @@ class HealthSource(Protocol):
         ...
 
 
+_M_ARENA_MAX = -8  # malloc.h of glibc
 _IDLE_S = 0.2  # the longest the loop sleeps before it looks at the stop request and lets sinks look around
 
 
@@ -61,7 +63,7 @@ def run(
         StorageError, UsageError: a sink that cannot start.
     """
     stop = stop or Stop()
-    _single_threaded_opencv()
+    _settle_process()
     with ExitStack() as stack:
         # Cameras take their time to open: they do so while the engine loads.
         if specs is None:
@@ -235,8 +237,18 @@ def _session(model: Model, specs: Sequence[SourceSpec], options: RunOptions) -> 
     )
 
 
-def _single_threaded_opencv() -> None:
-    """One thread for OpenCV: its pool costs more than it gains on such small pictures, and fights the engine's."""
+def _settle_process() -> None:
+    """Settings of the whole process that a loop for weeks on a small board wants.
+
+    One thread for OpenCV: its pool costs more than it gains on such small pictures, and fights the engine's. Two heaps
+    for glibc instead of eight a core: each thread that opens a source again would start another, and resident memory
+    would creep up by megabytes until all exist.
+    """
+    import ctypes
+
     import cv2
 
     cv2.setNumThreads(1)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 2)

@@ -31,7 +31,7 @@ from edgekit.runtime.health import ScriptedHealth
 from edgekit.runtime.model import Model, load
 from edgekit.runtime.sinks.json_lines import JsonLines
 
-FRAMES = 200
+FRAMES = 100
 
 
 def make_clip(path: Path) -> None:
