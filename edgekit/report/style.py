@@ -48,8 +48,7 @@ main{padding-top:6px;padding-bottom:40px}
 table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
 th{font-weight:560;color:var(--soft);text-align:left;font-size:12.5px;padding:6px 12px 6px 0;
 border-bottom:1px solid var(--line);white-space:nowrap;vertical-align:bottom}
-td:first-child{min-width:92px}
-td{padding:6px 12px 6px 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
+td{padding:6px 12px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
 tr:last-child td{border-bottom:0}
 .num{text-align:right;white-space:nowrap}th.num:last-child,td.num:last-child{padding-right:0}
 tr.hit td{background:var(--bad-bg)}
@@ -75,7 +74,8 @@ footer{max-width:1120px;margin:0 auto;padding:0 24px 40px;color:var(--soft);font
 @media print{:root{color-scheme:light;--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--tint:#f3f3f3;
 --blue:#2457d6;--teal:#0b8f83;--amber:#b96a00;--red:#c62f3b;--green:#17803d;--good-bg:#e7f5ec;--warn-bg:#fdf1de;--bad-bg:#fbe6e8;
 --shadow:none}
-body{font-size:11px}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
+body{font-size:11px}table{font-size:10px}th{font-size:9.5px}code,.mono{font-size:9px}
+.two{grid-template-columns:1fr 1fr}.cards{grid-template-columns:repeat(5,1fr)}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
 nav{display:none}section{border:0;border-top:1px solid var(--line);border-radius:0;padding:14px 0;margin:0}
 .card,figure,tr,.verdict{break-inside:avoid}h2,h3{break-after:avoid}.scroll{overflow:visible}
 main,header>div,footer{max-width:none;padding-left:0;padding-right:0}}
