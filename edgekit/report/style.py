@@ -75,7 +75,8 @@ footer{max-width:1120px;margin:0 auto;padding:0 24px 40px;color:var(--soft);font
 --blue:#2457d6;--teal:#0b8f83;--amber:#b96a00;--red:#c62f3b;--green:#17803d;--good-bg:#e7f5ec;--warn-bg:#fdf1de;--bad-bg:#fbe6e8;
 --shadow:none}
 body{font-size:11px}table{font-size:10px}th{font-size:9.5px}code,.mono{font-size:9px}
-.two{grid-template-columns:1fr 1fr}.cards{grid-template-columns:repeat(5,1fr)}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
+.two{grid-template-columns:1fr 1fr}.cards{grid-template-columns:repeat(5,1fr)}
+*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
 nav{display:none}section{border:0;border-top:1px solid var(--line);border-radius:0;padding:14px 0;margin:0}
 .card,figure,tr,.verdict{break-inside:avoid}h2,h3{break-after:avoid}.scroll{overflow:visible}
 main,header>div,footer{max-width:none;padding-left:0;padding-right:0}}
