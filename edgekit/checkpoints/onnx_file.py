@@ -68,7 +68,9 @@ def read(data: bytes, folder: Path) -> tuple[ir.Model, bool]:
     _one_input(model.graph)
     quantized = any(node.op_type.startswith(INTEGER_OPERATORS) for node in model.graph.node)
     model = upgrade(model)
-    return ir.from_proto(_inferred(model, quantized)), quantized
+    read = ir.from_proto(_inferred(model, quantized))
+    _check_channels(read)
+    return read, quantized
 
 
 def _check_functions(model: ModelProto) -> None:
@@ -195,15 +197,33 @@ def _inferred(model: ModelProto, quantized: bool) -> ModelProto:
     """The model with every shape that follows; stale ones of the old opset are dropped first."""
     del model.graph.value_info[:]
     try:
-        onnx.checker.check_model(model, full_check=False)
         # ONNX Runtime's own integer operators have no schema here, so nothing follows behind them.
         inferred = onnx.shape_inference.infer_shapes(
             model, check_type=not quantized, strict_mode=not quantized, data_prop=True
         )
+        onnx.checker.check_model(inferred, full_check=False)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"the graph does not fit together: {first}") from error
     return inferred
+
+
+def _check_channels(model: ir.Model) -> None:
+    """Inference does not compare a convolution's weights with what it gets."""
+    for node in model.graph:
+        shapes = [[size if isinstance(size, int) else None for size in value.shape] if value is not None and value.shape
+                  is not None else [] for value in node.inputs]  # fmt: skip
+        if node.op_type != "Conv" or len(shapes) < 2 or len(shapes[0]) < 2 or len(shapes[1]) < 2:
+            continue
+        group = node.attributes["group"].as_int() if "group" in node.attributes else 1
+        given, outputs, taken = shapes[0][1], shapes[1][0], shapes[1][1]
+        bias = shapes[2][0] if len(shapes) > 2 and shapes[2] else outputs
+        if None not in (given, taken) and given != (taken or 0) * group:
+            raise CheckpointError(
+                f"Conv {node.name!r}: weights of {taken} channels in {group} groups do not fit {given}"
+            )
+        if None not in (outputs, bias) and (bias != outputs or (outputs or 0) % group):
+            raise CheckpointError(f"Conv {node.name!r}: {outputs} outputs, {bias} biases, {group} groups do not fit")
 
 
 def input_size(model: ir.Model) -> tuple[int | None, int | None]:

@@ -17,7 +17,7 @@ from edgekit.checkpoints.pickle_names import Globals, Name, Opaque
 from edgekit.errors import CheckpointError
 
 # A checkpoint with its optimizer's state takes about 30,000.
-MAX_OPERATIONS = 2_000_000
+MAX_OPERATIONS = 500_000
 # The longest integer in a real file is torch's 10-byte magic number.
 MAX_INTEGER_BYTES = 64
 
