@@ -26,7 +26,8 @@ def _where(node: ir.Node) -> str:
     return f"{node.op_type} '{node.name}'"
 
 
-def _activation(ids: list[Ids | None], node: ir.Node, index: int = 0) -> Ids:
+def activation(ids: list[Ids | None], node: ir.Node, index: int = 0) -> Ids:
+    """The element numbers of an input that must not be constant."""
     found = ids[index] if index < len(ids) else None
     if found is None:
         raise GraphError(f"{_where(node)}: input {index} must be computed from the picture")
@@ -89,7 +90,7 @@ def _size(tracer: Tracer, wires: NDArray[np.int64]) -> tuple[int, int]:
 
 
 def _conv(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts) -> Ids:
-    wires, extra, lowest = tracer.channels(_activation(ids, node), node)
+    wires, extra, lowest = tracer.channels(activation(ids, node), node)
     weight = _constant(consts, node, 1)
     bias = _constant(consts, node, 2) if len(consts) > 2 and consts[2] is not None else np.zeros(len(weight))
     groups = int(attribute(node, "group", 1))
@@ -107,7 +108,7 @@ def _conv(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts) 
 
 
 def _pool(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts) -> Ids:
-    wires, extra, lowest = tracer.channels(_activation(ids, node), node)
+    wires, extra, lowest = tracer.channels(activation(ids, node), node)
     height, width = _size(tracer, wires)
     kernel = tuple(int(k) for k in attribute(node, "kernel_shape", []))
     kind: Kind = "maxpool" if node.op_type == "MaxPool" else "avgpool"
@@ -132,7 +133,7 @@ def _pool(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts) 
 
 def _mean(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts) -> Ids:
     """GlobalAveragePool, or ReduceMean over the picture in NCHW or NHWC order."""
-    x = _activation(ids, node)
+    x = activation(ids, node)
     axes, keep = [2, 3], True
     if node.op_type == "ReduceMean":
         given = consts[1] if len(consts) > 1 and consts[1] is not None else attribute(node, "axes", [])
@@ -151,9 +152,9 @@ def _mean(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts) 
 
 def _dense(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts) -> Ids:
     """Gemm or MatMul of ``[1, C]`` features with constant weights."""
-    x = _activation(ids, node)
+    x = activation(ids, node)
     weight, bias = _constant(consts, node, 1), np.zeros(1)
-    if node.op_type == "Gemm":
+    if node.op_type in ("Gemm", "QGemm"):
         if attribute(node, "transA", 0):
             raise GraphError(f"{_where(node)}: a transposed activation is not supported")
         weight = weight if attribute(node, "transB", 0) else weight.T
@@ -176,7 +177,7 @@ def _dense(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts)
 
 
 def _batch_norm(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts) -> Ids:
-    x = _activation(ids, node)
+    x = activation(ids, node)
     gamma, beta, mean, variance = (_constant(consts, node, i) for i in range(1, 5))
     scale = gamma / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
     shape = (1, -1) + (1,) * (x.ndim - 2)
@@ -185,13 +186,13 @@ def _batch_norm(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Co
 
 def _arithmetic(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts) -> Ids:
     """Add, Sub, Mul or Div: with a constant a per-channel affine, between two activations a layer of its own."""
-    op = node.op_type
+    op = node.op_type.removeprefix("QLinear")
     a, b = ids[0], ids[1]
     if a is not None and b is not None:
         if op not in ("Add", "Mul"):
             raise GraphError(f"{_where(node)} between two activations is not supported")
         return _combine(tracer, node, a, b, "add" if op == "Add" else "mul")
-    x = a if a is not None else _activation(ids, node, 1)
+    x = a if a is not None else activation(ids, node, 1)
     c = _constant(consts, node, 1 if a is not None else 0)
     if op == "Div" and a is None:
         raise GraphError(f"{_where(node)}: dividing by an activation is not supported")
@@ -233,13 +234,13 @@ def _combine(tracer: Tracer, node: ir.Node, a: Ids, b: Ids, kind: Kind) -> Ids:
 
 
 def _sum(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts) -> Ids:
-    terms = [_activation(ids, node, i) for i in range(len(ids))]
+    terms = [activation(ids, node, i) for i in range(len(ids))]
     return reduce(lambda a, b: _combine(tracer, node, a, b, "add"), terms)
 
 
 def _simple(kind: Kind) -> Operator:
     def operator(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts) -> Ids:
-        x = _activation(ids, node)
+        x = activation(ids, node)
         if kind == "sigmoid" and np.any(x < 0):
             raise GraphError(f"{_where(node)} of padding is not supported")
         return tracer.elementwise(x, kind)
@@ -253,7 +254,7 @@ def _clip(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts) 
         given = index < len(node.inputs) and node.inputs[index] is not None
         limits.append(float(_constant(consts, node, index)) if given else float(attribute(node, name, open_end)))
     low, high = limits
-    x = _activation(ids, node)
+    x = activation(ids, node)
     if (low, high) == (0.0, np.inf):
         return tracer.elementwise(x, "relu")
     if not (low <= 0.0 <= high) and np.any(x < 0):
@@ -262,7 +263,7 @@ def _clip(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts) 
 
 
 def _softmax(tracer: Tracer, node: ir.Node, ids: list[Ids | None], consts: Consts) -> Ids:
-    x = _activation(ids, node)
+    x = activation(ids, node)
     if x.size != max(x.shape):
         raise GraphError(f"{_where(node)} over a picture is not supported")
     wires, _, _ = tracer.channels(x.reshape(1, -1), node)

@@ -99,8 +99,10 @@ def columns(network: Network, index: int, port: int, orders: list[Order], joined
         return orders[index]
     earlier = joined.get(canonical(wires)) if layer.groups == 1 else None
     if earlier is not None:
-        at = {(int(s), int(c)): i for i, (s, c) in enumerate(wires)}
-        return np.array([at[int(s), int(c)] for s, c in earlier], dtype=np.int64)
+        at: dict[tuple[int, int], list[int]] = {}  # a wire may be read twice, under different weights
+        for i, (s, c) in enumerate(wires.tolist()):
+            at.setdefault((s, c), []).append(i)
+        return np.array([at[s, c].pop() for s, c in earlier.tolist()], dtype=np.int64)
     positions = {int(s): np.argsort(orders[s]) for s in np.unique(wires[:, 0])}
     lie = np.array([positions[int(s)][c] for s, c in wires], dtype=np.int64)
     group = np.arange(len(wires)) // (len(wires) // layer.groups)
@@ -108,5 +110,5 @@ def columns(network: Network, index: int, port: int, orders: list[Order], joined
 
 
 def canonical(wires: Wires) -> bytes:
-    """A key that is equal for equal sets of wires without repetition."""
+    """A key that is equal for equal wires in any order."""
     return wires[np.lexsort((wires[:, 1], wires[:, 0]))].tobytes()

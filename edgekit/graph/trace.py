@@ -132,24 +132,50 @@ class Tracer:
         if np.any(shifts[~real]):
             raise GraphError(f"{where} adds to padding")
         source, channel = self.split(np.where(real, ids, 0))
-        result = ids.copy()
-        for index in np.unique(source[real]):
+        per_source: dict[int, list[NDArray[np.float64]]] = {}
+        for index in np.unique(source[real]).tolist():
             of = self.layers[index]
             here = real & (source == index)
-            per_channel = [np.ones(of.channels), np.zeros(of.channels)]
-            for values, filled in zip((scales, shifts), per_channel, strict=True):
+            per_source[index] = [np.ones(of.channels), np.zeros(of.channels)]
+            for values, filled in zip((scales, shifts), per_source[index], strict=True):
                 filled[channel[here]] = values[here]
                 if np.any(filled[channel[here]] != values[here]):
-                    raise GraphError(f"{where}: its constant varies within a channel")
+                    return self._affine_of_copies(ids, scales, shifts, node)
+        result = ids.copy()
+        for index, (scale, shift) in per_source.items():
+            of = self.layers[index]
             wires = np.stack([np.full(of.channels, index), np.arange(of.channels)], axis=1)
             name = f"{of.name}.{node.op_type.lower()}"
-            self.add(
-                Layer(
-                    name, "affine", [wires], of.channels, of.height, of.width, scale=per_channel[0], bias=per_channel[1]
-                )
-            )
+            self.add(Layer(name, "affine", [wires], of.channels, of.height, of.width, scale=scale, bias=shift))
+            here = real & (source == index)
             result[here] = ((len(self.layers) - 1) << _BITS) + (ids[here] & _MASK)
         return result
+
+    def _affine_of_copies(self, ids: Ids, scales: NDArray[Any], shifts: NDArray[Any], node: ir.Node) -> Ids:
+        """As :meth:`affine` where a channel appears twice, each time with its own constants: a 1×1 depthwise conv."""
+        wires, pads, _ = self.channels(ids, node)
+        where = f"{node.op_type} '{node.name}'"
+        if ids.ndim != 4 or any(pads):
+            raise GraphError(f"{where}: its constant varies within a channel")
+        per_channel = [values[0].reshape(len(wires), -1) for values in (scales, shifts)]
+        if any(np.any(values != values[:, :1]) for values in per_channel):
+            raise GraphError(f"{where}: its constant varies within a channel")
+        scale, shift = (values[:, 0].astype(np.float64).copy() for values in per_channel)
+        of = self.layers[int(wires[0, 0])]
+        weight = scale.reshape(-1, 1, 1, 1)
+        return self.add(
+            Layer(
+                node.name or node.op_type,
+                "conv",
+                [wires],
+                len(wires),
+                of.height,
+                of.width,
+                weight,
+                shift,
+                groups=len(wires),
+            )
+        )
 
     def pairs(self, a: Ids, b: Ids) -> list[tuple[int, int]] | None:
         """The layers that meet when ``a`` and ``b`` are combined, if both were moved in the same way; else None."""
@@ -196,8 +222,10 @@ def trace(model: ir.Model, height: int, width: int) -> Network:
     Raises:
         GraphError: see the module's rules.
     """
+    from edgekit.graph.integers import INTEGER_OPERATORS, stored
     from edgekit.graph.operators import OPERATORS
 
+    known = {**OPERATORS, **INTEGER_OPERATORS}
     graph, tracer = model.graph, Tracer()
     opset = model.opset_imports.get("") or 18
     pictures = [v for v in graph.inputs if v.name not in graph.initializers]
@@ -227,17 +255,18 @@ def trace(model: ir.Model, height: int, width: int) -> Network:
         if unknown:
             raise GraphError(f"{node.op_type} '{node.name}' reads '{unknown[0]}', which nothing defines")
         if all(m is None for m in moved):
-            consts.update(zip(node.outputs, _constant(node, held, opset), strict=False))
+            made = [stored(node, held)] if node.op_type == "DequantizeLinear" else _constant(node, held, opset)
+            consts.update(zip(node.outputs, made, strict=False))
         elif node.op_type == "Shape" and moved[0] is not None:
             start, end = movement.attribute(node, "start", 0), movement.attribute(node, "end")
             consts[node.outputs[0]] = np.array(moved[0].shape[slice(start, end)], dtype=np.int64)
         elif node.op_type in movement.MOVEMENT and node.domain in ("", "ai.onnx"):
             ids.update(zip(node.outputs, movement.move(node, moved, held), strict=False))
-        elif node.op_type in OPERATORS and node.domain in ("", "ai.onnx"):
-            ids[node.outputs[0]] = OPERATORS[node.op_type](tracer, node, moved, held)
+        elif node.op_type in known and (node.domain in ("", "ai.onnx") or node.op_type in INTEGER_OPERATORS):
+            ids[node.outputs[0]] = known[node.op_type](tracer, node, moved, held)
         else:
             raise GraphError(
-                f"operator {node.domain or 'ai.onnx'}.{node.op_type} ('{node.name}') is not one of a plain CNN classifier",
+                f"operator {node.domain or 'ai.onnx'}.{node.op_type} ('{node.name}') is not a plain classifier's",
                 hint="export the network in float, for inference",
             )
     final = ids.get(graph.outputs[0])

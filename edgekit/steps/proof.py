@@ -58,7 +58,8 @@ def float_parity(checkpoint: Checkpoint, lowered: Lowered, pictures: Pictures) -
         ours = np.exp(ours - ours.max(axis=1, keepdims=True))
         ours /= ours.sum(axis=1, keepdims=True)
     error = float(np.linalg.norm(ours - reference)) / max(float(np.linalg.norm(reference)), 1e-30)
-    if not error <= FLOAT_TOLERANCE:
+    # A file that computes in integers rounds at every layer, and we do not: then the figure is told, not judged.
+    if not error <= FLOAT_TOLERANCE and not checkpoint.quantized:
         raise GraphError(
             f"{checkpoint.path}: the lowered graph differs from {name} by {error:.1e} on {len(some)} pictures",
             hint="this network is not lowered correctly; please report it with the file",

@@ -50,6 +50,8 @@ def test_lowered_graph_gives_the_recorded_answer(
         assert np.linalg.norm(ours - answer) <= 1e-5 * np.linalg.norm(answer)
         if not pixels:
             source = run(exported, x).reshape(-1)
-            if expected == "softmax":  # which turns the logits' absolute rounding into a relative one: compare before it
+            if (
+                expected == "softmax"
+            ):  # which turns the logits' absolute rounding into a relative one: compare before it
                 ours, source = np.log(ours), np.log(source)
             assert np.linalg.norm(ours - source) <= 1e-6 * np.linalg.norm(source)
