@@ -68,7 +68,8 @@ class _Chain:
                 parts.append(value)
                 missing -= have[1]
         if missing:
-            whole = next((v for v in made if dims(v)[2:] == shape[2:] and dims(v)[1] > missing), None)
+            left = [v for v in made if v not in parts]
+            whole = next((v for v in left if dims(v)[2:] == shape[2:] and dims(v)[1] > missing), None)
             if whole is None:
                 raise GraphError(f"node {node.name!r}: nothing before it can stand in for its input {shape}")
             self.read.add(whole)

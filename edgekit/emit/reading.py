@@ -110,6 +110,14 @@ def sole_user(value: ir.Value) -> ir.Node | None:
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 
+def is_read(value: ir.Value) -> bool:
+    """Whether anything but quantization depends on a value."""
+    if value.is_graph_output():
+        return True
+    nodes = [use.node for use in value.uses()]
+    return any(n.op_type not in (QUANTIZE, DEQUANTIZE) or is_read(n.outputs[0]) for n in nodes)
+
+
 def fused_activation(node: ir.Node) -> ir.Node | None:
     """The Relu or Clip that runs inside a kernel of ``node``."""
     if node.op_type not in WITH_ACTIVATION:

@@ -27,6 +27,7 @@ from edgekit.emit.reading import (
     constant,
     dims,
     fused_activation,
+    is_read,
     quantization_of,
     sole_user,
 )
@@ -117,25 +118,29 @@ class Translator:
         """
         if not self.turned:
             return picture
-        flat = self._reshaped(f"{name}_bytes", picture, (picture.shape[0], math.prod(picture.shape[1:])), dtype)
-        index = self.builder.tensor(f"{name}_reversed", list(flat.shape), dtype, picture.quantization)
+        # Without quantization, XNNPACK leaves these three to LiteRT, which reshapes in place; with it, it would copy.
+        plain = Tensor(picture.index, picture.shape, None)
+        flat = self._reshaped(f"{name}_bytes", plain, (picture.shape[0], math.prod(picture.shape[1:])), dtype)
+        index = self.builder.tensor(f"{name}_reversed", list(flat.shape), dtype)
         axis = self.builder.constant(f"{name}_axis", np.array([1], np.int32))
         kind = kernels.version("REVERSE_V2", picture.integer)
         self.builder.operator(kind, [flat.index, axis], [index], kernels.reverse())
-        turned = self._reshaped(name, Tensor(index, flat.shape, flat.quantization), picture.shape, dtype)
+        turned = self._reshaped(name, Tensor(index, flat.shape, None), picture.shape, dtype, picture.quantization)
         self.mirrored.add(turned.index)
         return turned
 
-    def _reshaped(self, name: str, x: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:
-        index = self.builder.tensor(name, list(shape), dtype, x.quantization)
+    def _reshaped(
+        self, name: str, x: Tensor, shape: tuple[int, ...], dtype: Any, quantization: Quantization | None = None
+    ) -> Tensor:
+        index = self.builder.tensor(name, list(shape), dtype, quantization)
         to = [-1, *shape[1:]]
         inputs = [x.index, self.builder.constant(f"{name}_shape", np.array(to, np.int32))]
         self.builder.operator(kernels.version("RESHAPE", x.integer), inputs, [index], kernels.reshape(to))
-        return Tensor(index, shape, x.quantization)
+        return Tensor(index, shape, quantization)
 
     def reshaped(self, name: str, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         """The same numbers under another shape, whose first dimension is the batch."""
-        return self._reshaped(name, x, shape, np.int8 if x.integer else np.float32)
+        return self._reshaped(name, x, shape, np.int8 if x.integer else np.float32, x.quantization)
 
     def follow(self, old: Tensor, new: Tensor) -> Tensor:
         """``new`` has its channels in the order of ``old``."""
@@ -181,7 +186,7 @@ class Translator:
     def is_integer(self, node: ir.Node, results: list[ir.Value]) -> bool:
         inputs = [v for v in node.inputs if v is not None and constant(v) is None]
         reads = all(v in self.behind for v in inputs)
-        used = [r for r in results if list(r.uses()) or r.is_graph_output()]
+        used = [r for r in results if is_read(r)]
         users = [sole_user(r) for r in used]
         return reads and all(u is not None and u.op_type == QUANTIZE for u in users)
 
@@ -189,13 +194,15 @@ class Translator:
 
     def _dequantize(self, node: ir.Node) -> None:
         value = node.inputs[0]
+        if not is_read(node.outputs[0]):
+            return
         if value is None or value not in self.integers:
             raise GraphError(f"node {node.name!r} dequantizes a value that no QuantizeLinear made")
         self.behind[node.outputs[0]] = value
 
     def _quantize(self, node: ir.Node) -> None:
         value, result = node.inputs[0], node.outputs[0]
-        if value is None or result in self.integers:
+        if value is None or result in self.integers or not is_read(result):
             return
         target = stored(quantization_of(node))
         if value in self.behind:

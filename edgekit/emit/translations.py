@@ -7,7 +7,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgekit.emit import kernels, pairs, turn
-from edgekit.emit.reading import Constant, Quantization, attribute, clip_limits, constant, dims
+from edgekit.emit.reading import Constant, Quantization, attribute, clip_limits, constant, dims, is_read
 from edgekit.emit.translate import OFFSET, UNIT, Step, Tensor, Translation, Translator
 from edgekit.emit.window import Window, grown, plan
 from edgekit.errors import GraphError
@@ -252,23 +252,26 @@ def _split(t: Translator, step: Step) -> None:
     sizes = [dims(o)[1] for o in node.outputs]
     if _channel_axis(node, len(x.shape)) != 3:
         raise GraphError(f"node {node.name!r}: only the channels can be split")
-    parts = [
-        t.temporary(str(o.name), (*x.shape[:3], c), x.quantization) for o, c in zip(step.results, sizes, strict=True)
-    ]
     name = str(node.name)
+    wanted = [is_read(o) for o in step.results]
+    parts = {
+        o: t.temporary(str(o.name), (*x.shape[:3], c), x.quantization)
+        for o, c, read in zip(step.results, sizes, wanted, strict=True)
+        if read or t.tuning.split == "split_v"
+    }
     if t.tuning.split == "split_v":
         inputs = [x.index, t.builder.constant(f"{name}_sizes", np.array(sizes, np.int32)),
                   t.builder.constant(f"{name}_axis", np.array(3, np.int32))]  # fmt: skip
         kind = kernels.version("SPLIT_V", step.integer)
-        t.builder.operator(kind, inputs, [p.index for p in parts], kernels.split_v(len(parts)))
+        t.builder.operator(kind, inputs, [p.index for p in parts.values()], kernels.split_v(len(parts)))
     else:
-        start = 0
-        for part, size in zip(parts, sizes, strict=True):
-            _slice(t, f"{name}_{start}", x, part, start, size)
-            start += size
-    for result, part in zip(step.results, parts, strict=True):
-        if list(result.uses()):
-            t.adopt(result, part)
+        starts = np.cumsum([0, *sizes]).tolist()
+        for result, start, size in zip(step.results, starts, sizes, strict=False):
+            if result in parts:
+                _slice(t, f"{name}_{start}", x, parts[result], start, size)
+    for result, read in zip(step.results, wanted, strict=True):
+        if read:
+            t.adopt(result, parts[result])
 
 
 def _slice(t: Translator, name: str, x: Tensor, y: Tensor, start: int, size: int) -> None:
