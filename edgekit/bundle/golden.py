@@ -6,7 +6,8 @@ Arrays in the file::
     labels                          int32 [n], the true class, -1 where it is not known
     reference                       float32 [n, classes], the float graph's scores (absent where it was not run)
     expected.<engine>.<family>      the raw output [n, classes] (uint8, int8 or float32) of that engine on that
-                                    instruction-set family, e.g. expected.litert.x86_64
+                                    instruction-set family, e.g. expected.litert.x86_64; the family "fixed-point" is
+                                    LiteRT with the kernels that builds without XNNPACK use, 32-bit ARM's among them
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from edgekit.errors import BundleError
 
 NAME = "golden.npz"
+FIXED_POINT = "fixed-point"
 
 # The first date that a zip archive can hold; any fixed date would do.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -56,10 +58,9 @@ class Golden:
     def __len__(self) -> int:
         return int(self.inputs.shape[0])
 
-    def of(self, engine: str, family: str | None = None) -> Expected | None:
-        """The recorded answers of one engine: of this family where there are any, else of the first recorded one."""
-        mine = [item for item in self.expected if item.engine == engine]
-        return next((item for item in mine if item.family == family), mine[0] if mine else None)
+    def of(self, *engines: str) -> tuple[Expected, ...]:
+        """The recorded answers of these engines, in the order of recording."""
+        return tuple(item for item in self.expected if item.engine in engines)
 
     def recording(self, *more: Expected) -> Golden:
         """These goldens with further answers; one that is already there for the same engine and family is replaced."""

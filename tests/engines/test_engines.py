@@ -239,3 +239,16 @@ def test_the_runtimes_own_notes_stay_off_the_terminal(project_root: Path) -> Non
     assert done.stderr == ""
     broken = "import os, sys; os.close(2); sys.stderr = None; " + script
     subprocess.run([sys.executable, "-c", broken], cwd=project_root, check=True)
+
+
+def test_tensorflow_lites_own_kernels_round_otherwise_and_not_far(pixels: np.ndarray) -> None:
+    pytest.importorskip("ai_edge_litert")
+    from edgekit.engines import litert
+
+    answers = []
+    for fixed_point in (False, True):
+        engine = litert.load(MODELS / "tiny.tflite", 1, fixed_point=fixed_point)
+        engine.resize(3)
+        engine.input[:] = pixels
+        answers.append(engine.invoke().astype(int))
+    assert np.abs(answers[0] - answers[1]).max() <= 8
