@@ -181,6 +181,12 @@ def mjpeg_server(port: int, *, fps: float = 30, size: str = "320x240", login: st
     return Daemon(sys.executable, script, str(port), str(fps), size, login)
 
 
+def rtsp_server(port: int, *, fps: float = 25, login: str = "") -> Daemon:
+    """An RTSP camera on ``rtsp://127.0.0.1:port/live``, in a process of its own."""
+    script = str(Path(__file__).with_name("rt_rtsp.py"))
+    return Daemon(sys.executable, script, str(port), str(fps), login)
+
+
 def environment() -> dict[str, str]:
     """For a process that imports edgekit from here, installed or not."""
     root = str(Path(__file__).parents[2])

@@ -1,4 +1,4 @@
-"""A real MJPEG server killed, frozen and brought back: what the loop notices, when, and what it leaves behind."""
+"""A real MJPEG or RTSP server killed, frozen and brought back: what is noticed, when, and what is left behind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 import pytest
 from prometheus_client import CollectorRegistry
-from rt_help import Running, free_port, mjpeg_server, open_descriptors, rss_kb, threads, wait_until
+from rt_help import Running, free_port, mjpeg_server, open_descriptors, rss_kb, rtsp_server, threads, wait_until
 
 from edgekit.runtime import Resilience
 from edgekit.runtime.results import SourceDown, SourceUp
@@ -17,14 +17,15 @@ STALL_S = 1.0
 NOTICE_S = STALL_S + 0.7  # the timeout, and the loop's own look-around on a busy machine
 
 
-def outages(count: int, *, freeze_every: int) -> None:
+def outages(kind: str, count: int, *, freeze_every: int) -> None:
     """``count`` times: the server dies (or freezes, which no connection error tells), and comes back after a while."""
+    serve, scheme, path = {"mjpeg": (mjpeg_server, "http", ""), "rtsp": (rtsp_server, "rtsp", "live")}[kind]
     port = free_port()
     registry = CollectorRegistry()
     settings = Resilience(stall_timeout_s=STALL_S, open_timeout_s=2.0)
-    server = mjpeg_server(port).listening(port)
+    server = serve(port).listening(port)
     running = Running(
-        f"http://127.0.0.1:{port}/", Metrics(registry=registry), resilience=settings, max_seconds=20.0 * count
+        f"{scheme}://127.0.0.1:{port}/{path}", Metrics(registry=registry), resilience=settings, max_seconds=20.0 * count
     )
 
     def up() -> float | None:
@@ -48,7 +49,7 @@ def outages(count: int, *, freeze_every: int) -> None:
             if frozen:
                 server.thaw()
             else:
-                server = mjpeg_server(port).listening(port)
+                server = serve(port).listening(port)
             back = time.monotonic()
             wait_until(lambda seen=seen: running.frames() > seen and up() == 1, 3.0)  # type: ignore[misc]
             recovered.append(time.monotonic() - back)
@@ -67,16 +68,20 @@ def outages(count: int, *, freeze_every: int) -> None:
         running.stop.request()
         server.kill()
     wait_until(lambda: not threads())
-    print(f"noticed {max(noticed):.2f} s at worst, recovered {max(recovered):.2f} s at worst")  # shown by pytest -s
+    print(
+        f"{kind}: noticed {max(noticed):.2f} s at worst, recovered {max(recovered):.2f} s at worst"
+    )  # shown by pytest -s
 
 
-def test_outages_are_noticed_and_survived() -> None:
-    outages(4, freeze_every=4)
+@pytest.mark.parametrize("kind", ["mjpeg", "rtsp"])
+def test_outages_are_noticed_and_survived(kind: str) -> None:
+    outages(kind, 3, freeze_every=3)
 
 
 @pytest.mark.slow
-def test_twenty_outages_leak_nothing() -> None:
-    outages(20, freeze_every=5)
+@pytest.mark.parametrize("kind", ["mjpeg", "rtsp"])
+def test_twenty_outages_leak_nothing(kind: str) -> None:
+    outages(kind, 20, freeze_every=5)
 
 
 @pytest.mark.slow

@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
-from rt_help import Running, environment, free_port, mjpeg_server, wait_until
+from rt_help import Running, environment, free_port, mjpeg_server, rtsp_server, wait_until
 
 from edgekit.errors import CameraError, EdgekitError, StreamError, UsageError
 from edgekit.preprocess import IMAGE_SUFFIXES as DECODABLE
@@ -199,7 +200,7 @@ def test_logins_survive_any_character() -> None:
 
 
 @pytest.fixture(scope="module")
-def camera() -> str:
+def camera() -> Iterator[str]:
     port = free_port()
     with mjpeg_server(port, fps=100).listening(port):
         yield f"http://127.0.0.1:{port}"
@@ -261,6 +262,44 @@ def test_logins_are_used_and_a_wrong_one_is_said() -> None:
         assert SECRET not in str(caught.value)
         with pytest.raises(CameraError, match="it asks for a user name and password"):
             read_all(f"http://127.0.0.1:{port}/")
+
+
+@pytest.fixture(scope="module")
+def rtsp() -> Iterator[str]:
+    port = free_port()
+    with rtsp_server(port, login=f"me:{SECRET}").listening(port):
+        yield f"127.0.0.1:{port}"
+
+
+def test_rtsp_with_a_login(rtsp: str) -> None:
+    images = read_all(f"rtsp://me:{SECRET}@{rtsp}/live", limit=30)
+    assert [image.shape for image in images] == [(240, 320, 3)] * 30
+    assert images[-1][5, 5].argmax() == 2  # red, in BGR
+
+
+@pytest.mark.parametrize(
+    ("login", "path", "says"),
+    [
+        (f"me:wrong{SECRET}@", "live", "the user name or password is wrong"),
+        ("", "live", "it asks for a user name and password"),
+        (f"me:{SECRET}@", "other", "no stream of that path"),
+    ],
+)
+def test_rtsp_that_is_refused(rtsp: str, login: str, path: str, says: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CameraError, match=says) as caught:
+        read_all(f"rtsp://{login}{rtsp}/{path}")
+    assert SECRET not in str(caught.value) + "".join(capfd.readouterr())
+
+
+def test_rtsp_that_falls_silent_ends_within_the_stall_timeout(rtsp: str) -> None:
+    source = specify(CameraOptions(f"rtsp://me:{SECRET}@{rtsp}/silent"), SETTINGS).make()
+    source.open()
+    read_at = time.monotonic()
+    with pytest.raises(StreamError, match="stopped giving pictures"):
+        while source.read(None) is not None:
+            read_at = time.monotonic()
+    assert 0.5 < time.monotonic() - read_at < 2.0
+    source.close()
 
 
 @pytest.mark.parametrize("sizes", [[10_000], [7], [1], [3, 50, 1]])

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 
 from edgekit.errors import CameraError
 from edgekit.runtime.options import CameraOptions, Resilience
 from edgekit.runtime.sources.opencv import CaptureSource, backend, quiet
+
+
+_log = logging.getLogger(__name__)
 
 
 class DeviceSource(CaptureSource):
@@ -45,7 +49,12 @@ class DeviceSource(CaptureSource):
         ):
             if value is not None:
                 self._capture.set(prop, value)
-        return self._obtained()
+        obtained = self._obtained()
+        size = (int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
+        wanted = (asked.width or size[0], asked.height or size[1])
+        if size != wanted:
+            _log.warning("%s: asked for %dx%d, gives %s", self.name, *wanted, obtained)
+        return obtained
 
     def _resolve(self) -> tuple[int | str, str | None]:
         """What OpenCV is given, and the device file to look at when that fails."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -88,8 +89,10 @@ class CaptureSource:
 
 
 def quiet() -> None:
-    """Keeps OpenCV's own complaints off stderr: they may hold a URL with its password, and we say it better."""
+    """Keeps the complaints of OpenCV and FFmpeg off stderr: they may hold a URL, and we say it better, and once."""
     import cv2
+
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET; read when FFmpeg is first used
 
     if hasattr(cv2, "setLogLevel"):
         cv2.setLogLevel(0)
