@@ -30,7 +30,7 @@ class FakeCapture:
 
     last: Any = None
 
-    def isOpened(self) -> bool:
+    def isOpened(self) -> bool:  # noqa: N802 (its name)
         return self.opened
 
     def set(self, prop: int, value: float) -> bool:

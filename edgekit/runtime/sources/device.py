@@ -11,7 +11,6 @@ from edgekit.errors import CameraError
 from edgekit.runtime.options import CameraOptions, Resilience
 from edgekit.runtime.sources.opencv import CaptureSource, backend, quiet
 
-
 _log = logging.getLogger(__name__)
 
 
