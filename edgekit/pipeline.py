@@ -80,7 +80,7 @@ def build(order: Order, listener: Listener | None = None) -> Built:
             speed = judgement.time_models(files, order)
         findings = Findings(
             order, checkpoint, labels, pictures, lowered, quantized, emitted, parity, evidence, accuracy, gate, speed,
-            cost(lowered.model, order.target), watch.seconds,
+            cost(lowered.model, order.target, summary.network(checkpoint)), watch.seconds,
         )  # fmt: skip
         publish.require_gate(findings)
         with watch.stage("write"):

@@ -187,7 +187,8 @@ class _Builder:
         return self._node("Flatten", [value], f"{value.name}.flat", [1, shape[1]], {"axis": 1})
 
     def _layer(self, index: int, layer: Layer) -> ir.Value:
-        read = [self._read(runs, layer.name) for _, runs in self.plan[index]]
+        names = [layer.name, *(f"{layer.name}.{port}" for port in range(1, len(layer.inputs)))]
+        read = [self._read(runs, name) for (_, runs), name in zip(self.plan[index], names, strict=False)]
         shape: list[Any] = [1, layer.channels, layer.height, layer.width]
         if layer.kind == "center":
             colour = np.array(layer.colour).reshape(1, -1, 1, 1)

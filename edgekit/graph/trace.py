@@ -182,13 +182,19 @@ class Tracer:
         if a.shape != b.shape or np.any((a & _MASK) != (b & _MASK)) or np.any(a < 0) or np.any(b < 0):
             return None
         met = np.unique(np.stack([a.ravel() >> _BITS, b.ravel() >> _BITS], axis=1), axis=0)
-        return [(int(s), int(t)) for s, t in met] if len(np.unique(met[:, 0])) == len(met) else None
+        pairs = [(int(s), int(t)) for s, t in met]
+        alike = all(_shape(self.layers[s]) == _shape(self.layers[t]) for s, t in pairs)
+        return pairs if alike and len({s for s, _ in pairs}) == len(pairs) else None
 
     def renamed(self, ids: Ids, new: dict[int, int]) -> Ids:
         table = np.arange(len(self.layers), dtype=np.int64)
         for old, index in new.items():
             table[old] = index
         return cast(Ids, (table[ids >> _BITS] << _BITS) + (ids & _MASK))
+
+
+def _shape(layer: Layer) -> tuple[int, int, int]:
+    return layer.channels, layer.height, layer.width
 
 
 def _constant(node: ir.Node, operands: list[NDArray[Any] | None], opset: int) -> list[NDArray[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -31,10 +31,7 @@ class ImageSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    @overload
-    def __getitem__(self, index: slice, /) -> NDArray[Any]: ...
-    @overload
-    def __getitem__(self, index: int, /) -> Any: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
 
 
 def batch(images: ImageSource, start: int, stop: int) -> NDArray[np.uint8]:

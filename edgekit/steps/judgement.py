@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit import demo, engines
+from edgekit.config.machine import Machine
 from edgekit.contracts import ImageContract
 from edgekit.evaluate.accuracy import Accuracy, loader, open_models, summarize
 from edgekit.evaluate.bench import Plan, measure
@@ -125,4 +126,5 @@ def time_models(files: Mapping[str, Path], order: Order) -> BenchReport:
                     name=files[role].name,
                 )
             )
-    return BenchReport(tuple(measure(wanted, Plan(rounds=7))))
+    here = Machine()
+    return BenchReport(tuple(measure(wanted, Plan(rounds=7))), machine={"cpu": here.cpu_model, "cores": here.cores})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from edgekit import __version__
+from edgekit import __version__, checkpoints
 from edgekit.checkpoints import Checkpoint
 from edgekit.evaluate.accuracy import Accuracy
 from edgekit.evaluate.bench_report import BenchReport
@@ -17,6 +17,8 @@ from edgekit.graph import Lowered
 from edgekit.labels import Label
 from edgekit.quantize import QuantizedGraph, Scheme, for_isa
 from edgekit.report.cost import Cost
+from edgekit.report.names import network_name
+from edgekit.report.quantization import kept_float, layer_noise, range_histograms
 from edgekit.report.record import Artifact, BuildRecord, CalibrationFacts, Parity, Source
 from edgekit.steps.judgement import Evidence
 from edgekit.steps.models import Models
@@ -76,14 +78,18 @@ def tools() -> dict[str, str]:
 
 
 def architecture(checkpoint: Checkpoint) -> str:
-    """The network in a few words."""
+    """The network in a few words, such as ``ShuffleNet V2 x1.0``."""
+    return str(checkpoints.describe(checkpoint).get("architecture", "ONNX graph"))
+
+
+def network(checkpoint: Checkpoint) -> str:
+    """The network as published benchmarks spell it, empty where it is none of theirs."""
     spec = checkpoint.architecture
-    if spec is None:
-        return "ONNX graph"
-    groups = f", {spec.groups} groups" if spec.version == 1 else ""
-    swish = ", swish" if spec.activation == "swish" else ""
-    channels = "-".join(str(c) for c in spec.stage_channels)
-    return f"ShuffleNet V{spec.version}, stages {channels}{groups}{swish}, {spec.classes} classes"
+    return "" if spec is None else network_name(spec.version, spec.stage_channels, spec.groups)
+
+
+def _word(value: object) -> str:
+    return {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
 def source_dict(f: Findings) -> dict[str, Any]:
@@ -93,6 +99,7 @@ def source_dict(f: Findings) -> dict[str, Any]:
         "sha256": f.checkpoint.sha256,
         "family": f.checkpoint.family,
         "architecture": architecture(f.checkpoint),
+        "network": network(f.checkpoint),
         "params": f.cost.params,
         "macs": f.cost.macs,
         "normalization": f.checkpoint.normalization.to_dict(),
@@ -125,7 +132,7 @@ def record(f: Findings, artifacts: tuple[Artifact, ...]) -> BuildRecord:
     ]
     if "onnx_tflite" in f.accuracy.agreement:
         parity.append(Parity("ONNX against TFLite", f.accuracy.n, top1_equal=f.accuracy.agreement["onnx_tflite"]))
-    settings = {} if f.quantized is None else {k: str(v) for k, v in f.quantized.scheme.to_dict().items()}
+    settings = {} if f.quantized is None else {k: _word(v) for k, v in f.quantized.scheme.to_dict().items()}
     return BuildRecord(
         source=Source(
             f.checkpoint.path.name,
@@ -154,4 +161,7 @@ def record(f: Findings, artifacts: tuple[Artifact, ...]) -> BuildRecord:
         notes=(*f.order.notes, *f.checkpoint.notes, *f.lowered.notes),
         tools=tools(),
         settings=settings,
+        layers=() if f.quantized is None else layer_noise(f.quantized),
+        histograms=() if f.quantized is None else range_histograms(f.quantized),
+        kept_float=() if f.quantized is None else kept_float(f.quantized),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("onnx_ir")
@@ -253,6 +253,18 @@ def build(pen: Any, program: list[tuple[Any, ...]], seed: int) -> Any:
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(program=programs(), seed=st.integers(0, 2**16))
+# A channel read twice, by layers that must tell the two readings apart.
+@example(program=[("concat", 0, 0), ("grouped", 1), ("conv", 1, 4)], seed=0)
+@example(program=[("concat", 0, 0), ("grouped", 0), ("norm", 1)], seed=0)
+# Two sides of an addition that are cut from layers of different sizes in the same way.
+@example(
+    program=[
+        ("split", 3, 6), ("grouped", 64), ("conv", 72, 6), ("shuffle", 27), ("swish", 62), ("concat", 96, 88),
+        ("add", 43, 89), ("concat", 54, 48), ("conv", 43, 6), ("depthwise", 37), ("add", 61, 93), ("norm", 6),
+        ("grouped", 12), ("gather", 49, 44),
+    ],
+    seed=1012,
+)  # fmt: skip
 def test_any_graph_of_movements_and_layers_is_lowered_exactly(
     pen: Any, run: Any, program: list[tuple[Any, ...]], seed: int
 ) -> None:
