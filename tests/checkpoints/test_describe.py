@@ -11,7 +11,7 @@ import small
 import torch
 
 from edgekit import checkpoints, models
-from edgekit.checkpoints.describe import name_of
+from edgekit.checkpoints.description import name_of
 from edgekit.checkpoints.source import Architecture
 from edgekit.checkpoints.statistics import input_statistics, is_swish
 

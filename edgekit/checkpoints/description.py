@@ -28,7 +28,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     if checkpoint.architecture is not None:
         facts = _of_architecture(checkpoint.architecture, image.height, image.width)
     elif checkpoint.graph is not None:
-        from edgekit.checkpoints.describe_graph import facts_of
+        from edgekit.checkpoints.graph_facts import facts_of
 
         facts = facts_of(checkpoint.graph, image.height, image.width)
     else:
