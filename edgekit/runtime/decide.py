@@ -15,9 +15,10 @@ Scores = NDArray[np.float32]
 
 def softmax(scores: Scores) -> Scores:
     """Logits float32 ``[classes]`` as probabilities, in place."""
-    np.subtract(scores, scores.max(), out=scores)
-    np.exp(scores, out=scores)
-    np.divide(scores, scores.sum(), out=scores)
+    with np.errstate(invalid="ignore"):  # an infinite logit becomes NaN, which the caller looks for
+        np.subtract(scores, scores.max(), out=scores)
+        np.exp(scores, out=scores)
+        np.divide(scores, scores.sum(), out=scores)
     return scores
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.engines.protocol import Engine
-from edgekit.errors import BundleError, VerifyFailed
+from edgekit.errors import BundleError, EngineError, VerifyFailed
 from edgekit.runtime.decide import Scores, softmax
 
 if TYPE_CHECKING:
@@ -47,9 +47,20 @@ class Model:
         return self.engine.invoke()
 
     def probabilities(self, raw: NDArray[Any]) -> Scores:
-        """``raw`` as probabilities, float32 ``[classes]``."""
-        scores = self.engine.scores(raw)[0]
-        return scores if self.ends_in_softmax else softmax(scores)
+        """``raw`` as probabilities, float32 ``[classes]``.
+
+        Raises:
+            EngineError: the network answered with something that is no number.
+        """
+        scores: Scores = self.engine.scores(raw)[0]
+        if not self.ends_in_softmax:
+            scores = softmax(scores)
+        if not np.isfinite(scores.sum()):
+            raise EngineError(
+                f"{self.engine.name}: the answer of {self.bundle} holds numbers that are none",
+                hint="`edgekit verify` compares it with the bundle's golden answers; int8 cannot overflow",
+            )
+        return scores
 
     def close(self) -> None:
         self.engine.close()

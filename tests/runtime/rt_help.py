@@ -21,6 +21,7 @@ from edgekit.runtime.health import ScriptedHealth
 from edgekit.runtime.latency import Percentiles
 from edgekit.runtime.results import Event, Prediction, Result, Session, StageLatency
 from edgekit.runtime.sinks import Sink
+from edgekit.runtime.sources import specify
 
 SESSION = Session(
     cameras=("door",),
@@ -191,6 +192,19 @@ def environment() -> dict[str, str]:
     """For a process that imports edgekit from here, installed or not."""
     root = str(Path(__file__).parents[2])
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+
+
+def read_all(text: str, limit: int = 100, **options: object) -> list[np.ndarray]:
+    """Every picture of a source, up to ``limit``."""
+    source = specify(CameraOptions(text, **options), Resilience(stall_timeout_s=1.0, open_timeout_s=2.0)).make()  # type: ignore[arg-type]
+    found: list[np.ndarray] = []
+    try:
+        source.open()
+        while len(found) < limit and (shot := source.read(None)) is not None:
+            found.append(shot.image.copy())
+    finally:
+        source.close()
+    return found
 
 
 def threads() -> set[str]:

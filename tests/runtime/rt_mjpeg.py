@@ -1,7 +1,8 @@
 """An MJPEG camera for tests, run as ``rt_mjpeg.py PORT FPS WIDTHxHEIGHT [user:password]``. Standard library and OpenCV.
 
-``/`` streams with Content-Length, ``/bare`` without, ``/snapshot`` gives one JPEG, ``/page`` a web page, ``/corrupt``
-spoils every third picture, ``/resize`` changes the size every 10 pictures, ``/silent`` sends one and then nothing.
+``/`` streams with Content-Length, ``/bare`` without, ``/snapshot`` gives one JPEG, ``/page`` a web page, ``/clip`` a
+recording. ``/corrupt`` spoils every third picture, ``/resize`` changes the size every 10 pictures, ``/silent`` sends one
+and then nothing, ``/trickle`` sends the second a byte at a time.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import base64
 import contextlib
 import itertools
 import sys
+import tempfile
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,6 +24,17 @@ def jpeg(width: int, height: int, number: int) -> bytes:
     picture = np.full((height, width, 3), (0, 0, 255), np.uint8)
     cv2.putText(picture, str(number), (10, height // 2), cv2.FONT_HERSHEY_SIMPLEX, 1, (255, 255, 255), 2)
     return cv2.imencode(".jpg", picture)[1].tobytes()
+
+
+def recording() -> bytes:
+    """12 frames in an AVI file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.avi"
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30, (64, 48))
+        for number in range(12):
+            writer.write(np.full((48, 64, 3), 20 * number, np.uint8))
+        writer.release()
+        return path.read_bytes()
 
 
 class Camera(BaseHTTPRequestHandler):
@@ -41,7 +55,9 @@ class Camera(BaseHTTPRequestHandler):
             self.simple("image/jpeg", jpeg(*self.size, 0))
         elif self.path == "/page":
             self.simple("text/html", b"<p>Camera</p>")
-        elif self.path in ("/", "/bare", "/corrupt", "/resize", "/silent"):
+        elif self.path in ("/clip", "/clip.avi"):
+            self.simple("video/avi", recording())
+        elif self.path in ("/trickle", "/", "/bare", "/corrupt", "/resize", "/silent"):
             with contextlib.suppress(OSError):
                 self.stream()
         else:
@@ -67,6 +83,10 @@ class Camera(BaseHTTPRequestHandler):
             if self.path == "/corrupt" and number % 3 == 2:
                 data = data[: len(data) // 2]
             length = "" if self.path == "/bare" else f"Content-Length: {len(data)}\r\n"
+            if self.path == "/trickle" and number:
+                for byte in data:
+                    self.wfile.write(bytes((byte,)))
+                    time.sleep(0.1)
             self.wfile.write(f"--cut\r\nContent-Type: image/jpeg\r\n{length}\r\n".encode() + data + b"\r\n")
             if self.path == "/silent":
                 time.sleep(600)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from edgekit.errors import EngineError
 from edgekit.runtime import Decision
 from edgekit.runtime.decide import Decider, softmax, top_k
+from edgekit.runtime.fakes import fake_model
 
 LABELS = ("a", "b", "c")
 
@@ -68,3 +71,10 @@ def test_below_the_threshold_is_unknown_and_forgets_the_label() -> None:
     frames = (scores(0.6, 0.3, 0.1), scores(0.4, 0.35, 0.25), scores(0.25, 0.55, 0.2))
     # The last would not beat "a" by the hysteresis, but "a" had already been given up.
     assert play(decider, *frames) == ["a", "unknown", "b"]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_answer_that_is_no_number_is_the_engines_fault(bad: float) -> None:
+    model = fake_model()
+    with pytest.raises(EngineError, match="numbers that are none"):
+        model.probabilities(np.array([[1.0, bad, 0.0]], np.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -221,3 +222,27 @@ def test_a_reader_that_went_away_ends_the_run() -> None:
             fan.result(a_result(), PICTURE)
         stream.flush = lambda: None  # type: ignore[method-assign]
         os.dup2(os.open(os.devnull, os.O_WRONLY), writing)  # so that closing can flush what is left
+
+
+class Mistaken(Sink):
+    def event(self, event: object) -> None:
+        raise ValueError("a mistake of ours")
+
+
+def test_a_mistake_in_a_sink_does_not_end_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    fan = Fan([Mistaken()])
+    fan.start(SESSION)
+    for _ in range(3):
+        fan.event(Health())
+    assert [record.message for record in caplog.records] == ["Mistaken: no longer used: ValueError: a mistake of ours"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_results_that_cannot_be_printed_end_the_run() -> None:
+    stream = Path("/dev/full").open("w")  # noqa: SIM115 (closing it would fail too)
+    fan = Fan([JsonLines(stream)])
+    fan.start(SESSION)
+    with pytest.raises(StorageError, match="results cannot be written"):
+        fan.result(a_result(), PICTURE)
+    with contextlib.suppress(OSError):
+        stream.close()

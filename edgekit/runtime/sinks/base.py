@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from edgekit.errors import EdgekitError
+from edgekit.errors import StorageError
 from edgekit.runtime.frames import Image
 from edgekit.runtime.results import Event, Result, Session, Summary
 
@@ -15,9 +15,13 @@ _log = logging.getLogger(__name__)
 class Sink:
     """Does nothing with anything: override what you need.
 
+    Set ``essential`` where the run has no point without the sink: its failure then ends the run.
+
     Methods are called on the loop's thread and must return at once. ``start`` may raise an ``EdgekitError`` (a port in
     use, a file that cannot be created): the run then does not begin. After that a sink looks after its own troubles.
     """
+
+    essential = False
 
     def start(self, session: Session) -> None: ...
 
@@ -48,43 +52,39 @@ class Fan(Sink):
             sink.start(session)
 
     def result(self, result: Result, image: Image) -> None:
-        for sink in tuple(self._sinks):
-            try:
-                sink.result(result, image)
-            except (EdgekitError, OSError) as error:
-                self._leave_out(sink, error)
+        self._each(lambda sink: sink.result(result, image))
 
     def event(self, event: Event) -> None:
-        for sink in tuple(self._sinks):
-            try:
-                sink.event(event)
-            except (EdgekitError, OSError) as error:
-                self._leave_out(sink, error)
+        self._each(lambda sink: sink.event(event))
 
     def idle(self) -> None:
-        for sink in tuple(self._sinks):
-            try:
-                sink.idle()
-            except (EdgekitError, OSError) as error:
-                self._leave_out(sink, error)
+        self._each(lambda sink: sink.idle())
 
     def finish(self, summary: Summary) -> None:
-        for sink in tuple(self._sinks):
-            try:
-                sink.finish(summary)
-            except (EdgekitError, OSError) as error:
-                self._leave_out(sink, error)
+        self._each(lambda sink: sink.finish(summary))
 
     def close(self) -> None:
         for sink in reversed(self._started):
             try:
                 sink.close()
-            except (EdgekitError, OSError) as error:
+            except Exception as error:
                 _log.warning("%s: closing failed: %s", type(sink).__name__, error)
         self._started.clear()
+
+    def _each(self, call: Callable[[Sink], None]) -> None:
+        for sink in tuple(self._sinks):
+            try:
+                call(sink)
+            except Exception as error:  # telemetry of any kind must not end a run in the field
+                self._leave_out(sink, error)
 
     def _leave_out(self, sink: Sink, error: Exception) -> None:
         if isinstance(error, BrokenPipeError):  # standard output closed (| head): the run has nobody left to tell
             raise error
-        _log.warning("%s: no longer used: %s", type(sink).__name__, error)
+        if sink.essential:
+            if isinstance(error, OSError):
+                raise StorageError(f"results cannot be written: {error.strerror or error}") from error
+            raise error
+        _log.warning("%s: no longer used: %s: %s", type(sink).__name__, type(error).__name__, error)
+        _log.debug("how it failed", exc_info=error)
         self._sinks.remove(sink)

@@ -13,6 +13,8 @@ from edgekit.runtime.sinks.base import Sink
 class JsonLines(Sink):
     """Args: stream: where lines go, each written and flushed at once, so that a pipe sees every answer as it comes."""
 
+    essential = True
+
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._session: Session | None = None

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from edgekit.errors import CameraError
 from edgekit.runtime.options import CameraOptions, OnEnd, Resilience
@@ -20,6 +21,8 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.I)
 _GLOB = re.compile(r"[*?\[]")
 # By suffix, without importing OpenCV: the same set as edgekit.preprocess.IMAGE_SUFFIXES, held together by a test.
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+# A URL that ends so is a recording: every frame of it counts, and its end is an end.
+_VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"})
 
 
 def specify(camera: CameraOptions, resilience: Resilience, on_end: OnEnd = "exit") -> SourceSpec:
@@ -73,12 +76,14 @@ def _device(camera: CameraOptions, text: str, resilience: Resilience) -> SourceS
 def _url(camera: CameraOptions, text: str, scheme: str, resilience: Resilience, on_end: OnEnd) -> SourceSpec:
     if scheme == "file":
         return _path(camera, text[len("file://") :], resilience, on_end)
+    from edgekit.runtime.sources.stream import StreamSource
+
+    if PurePosixPath(urlsplit(text).path).suffix.lower() in _VIDEO_SUFFIXES:
+        return _recorded(camera, redact(text), lambda: StreamSource(text, resilience, live=False))
     if scheme in ("http", "https"):
         from edgekit.runtime.sources.web import WebSource
 
         return _spec(camera, redact(text), True, lambda: WebSource(text, camera, resilience))
-    from edgekit.runtime.sources.stream import StreamSource
-
     return _spec(camera, redact(text), True, lambda: StreamSource(text, resilience))
 
 

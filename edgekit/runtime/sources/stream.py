@@ -9,8 +9,10 @@ from edgekit.runtime.sources.urls import redact
 
 
 class StreamSource(CaptureSource):
-    def __init__(self, url: str, resilience: Resilience) -> None:
-        super().__init__(redact(url), live=True)
+    """Args: live: whether an end is an outage, or the end of a recording."""
+
+    def __init__(self, url: str, resilience: Resilience, *, live: bool = True) -> None:
+        super().__init__(redact(url), live=live)
         self._url = url
         self._resilience = resilience
 

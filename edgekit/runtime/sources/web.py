@@ -23,6 +23,7 @@ from edgekit.runtime.sources.urls import redact, split_login
 
 _BOUNDARY = re.compile(r'boundary=("[^"]+"|[^;\s]+)', re.I)
 _LARGEST_SNAPSHOT = 64 << 20
+_CHUNK = 64 << 10
 
 
 class WebSource:
@@ -46,7 +47,7 @@ class WebSource:
         kind = self._response.headers.get("Content-Type", "").lower()
         if kind.startswith("multipart/"):
             boundary = _BOUNDARY.search(self._response.headers.get("Content-Type", ""))
-            self._parts = MjpegParts(self._response.read1, boundary[1] if boundary else "")
+            self._parts = MjpegParts(self._read_some, boundary[1] if boundary else "")
             return "MJPEG stream"
         if kind.startswith("image/"):
             return "snapshots"
@@ -56,8 +57,9 @@ class WebSource:
                 f"{self.name}: a web page, not a video stream",
                 hint="the camera's manual gives the stream's own address",
             )
+        ends = self._response.headers.get("Content-Length") is not None
         self._drop_response()
-        self._stream = StreamSource(self._whole_url, self._resilience)
+        self._stream = StreamSource(self._whole_url, self._resilience, live=not ends)
         return self._stream.open()
 
     def read(self, buffer: Image | None) -> Shot | None:
@@ -108,9 +110,20 @@ class WebSource:
             return None
         self._next_snapshot = time.monotonic() + self._interval_s
         response = self._response or self._get(self._resilience.stall_timeout_s)
-        self._response = None
-        with response:
-            data: bytes = response.read(_LARGEST_SNAPSHOT)
+        self._response = response
+        data = bytearray()
+        while chunk := self._read_some(_CHUNK):
+            data += chunk
+            if len(data) > _LARGEST_SNAPSHOT:
+                raise StreamError("a snapshot does not end, so this is no picture")
+        self._drop_response()
+        return bytes(data)
+
+    def _read_some(self, most: int) -> bytes:
+        """What has arrived, empty at the end. A server that sends a byte a second must not hold a thread for ever."""
+        if self._stopped.is_set():
+            raise StreamError("given up")
+        data: bytes = self._response.read1(most)
         return data
 
     def _make_opener(self) -> Any:
