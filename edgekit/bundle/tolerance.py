@@ -2,34 +2,38 @@
 
 The unit is the *step*: one quantization step of an integer output, or a 255th of the score range of a float one.
 
-Kernels of two engines, or of one engine on two instruction sets, compute the same integers and round them differently:
-by at most one unit in the last place per layer, which the layers after it spread. How far that reaches at the output
-depends on the network, so it is measured with the network itself: the build machine runs the goldens with every kernel
-that it has, from one set of numbers (XNNPACK's and ONNX Runtime's, which scale in float, and TensorFlow Lite's own,
-which scale by integers), and the spread between *them* shows what rounding alone can do. docs/tolerance.md tells the
-measurements on emulated targets that this rests on.
+Kernels compute the same integers and round them differently: by at most one unit in the last place per layer, which the
+layers after it spread. How far that reaches at the output depends on the network, so it is measured with the network
+itself: the build machine runs the goldens with every kernel that it has, from one set of numbers. There are two kinds.
+
+1. XNNPACK's (LiteRT) and ONNX Runtime's scale their int32 sums in float. The spread between those two shows what
+   rounding does to this network; on emulated ARM cores neither was ever further from itself on x86 than that.
+2. TensorFlow Lite's own scale by an integer multiplier and a shift, and are several times further away. 32-bit ARM has
+   no others, so they are recorded too, and a board that uses them is compared with them.
+
+docs/tolerance.md tells the measurements.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.bundle.golden import Golden
+from edgekit.bundle.golden import FIXED_POINT, Expected, Golden
 
 # One engine release on one instruction-set family repeats itself bit for bit; one step allows for another thread count.
 SAME_STEPS = 1
-# The spread is the largest of a few dozen differences; another kernel's largest may be somewhat larger.
-HEADROOM = 1.5
-# Where one kernel only ran, or all agree: the least that the spread ever came to in the networks measured.
-LEAST_OTHER_STEPS = 4
-# Half precision keeps 11 bits, and a network's worth of roundings leaves about 8 of them: docs/tolerance.md.
+# The spread is the largest of a few dozen differences between two kernels; a third may come out somewhat larger.
+HEADROOM = 2.0
+# Where the kernels agree on every golden, the next network's luck may be a little worse.
+LEAST_OTHER_STEPS = 2
+# Half precision keeps 11 bits, and a network's worth of roundings leaves about 8 of them.
 FLOAT_OTHER_STEPS = 4
 
 
@@ -39,10 +43,17 @@ class Tolerance:
 
     same: float
     other: float
-    measured: float | None = None  # the spread between the kernels that ``other`` comes from
+    spread: float | None = None  # between the kernels of the first kind, which ``other`` comes from
+    fixed_point: float | None = None  # between the two kinds
 
     def to_dict(self) -> dict[str, Any]:
-        return {"unit": "steps", "same_family": self.same, "other_family": self.other, "kernel_spread": self.measured}
+        return {
+            "unit": "steps",
+            "same_family": self.same,
+            "other_family": self.other,
+            "kernel_spread": self.spread,
+            "fixed_point_spread": self.fixed_point,
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Tolerance:
@@ -51,6 +62,7 @@ class Tolerance:
             float(data.get("same_family", SAME_STEPS)),
             float(data.get("other_family", LEAST_OTHER_STEPS)),
             data.get("kernel_spread"),
+            data.get("fixed_point_spread"),
         )
 
 
@@ -74,19 +86,26 @@ def step_of(raw: NDArray[Any]) -> float:
 def derive(golden: Golden) -> Tolerance:
     """The tolerance of a bundle, from the answers of every kernel that the build machine ran.
 
-    Two kernels' answers are comparable when both are integers of the same numbers, or both floats.
+    Where one kernel of the first kind ran, and the fixed-point ones, their distance takes the spread's place.
     """
-    spread: float | None = None
-    for one, other in combinations(golden.expected, 2):
-        if _is_float(one.raw) != _is_float(other.raw):
-            continue
-        unit = step_of(one.raw)
-        apart = float(np.abs(steps(one.raw, unit) - steps(other.raw, unit)).max(initial=0))
-        spread = max(spread or 0.0, apart)
-    floats = any(_is_float(item.raw) for item in golden.expected)
-    least = FLOAT_OTHER_STEPS if floats else LEAST_OTHER_STEPS
-    other_steps = max(least, math.ceil(HEADROOM * (spread or 0.0)))
-    return Tolerance(SAME_STEPS, other_steps, spread)
+    first = [item for item in golden.expected if item.family != FIXED_POINT]
+    second = [item for item in golden.expected if item.family == FIXED_POINT]
+    spread = _spread(combinations(first, 2))
+    fixed_point = _spread(product(first, second))
+    measured = spread if spread is not None else fixed_point
+    least = FLOAT_OTHER_STEPS if any(_is_float(item.raw) for item in first) else LEAST_OTHER_STEPS
+    return Tolerance(SAME_STEPS, max(least, math.ceil(HEADROOM * (measured or 0.0))), spread, fixed_point)
+
+
+def _spread(pairs: Iterable[tuple[Expected, Expected]]) -> float | None:
+    """The largest difference of any score, in steps; None without a pair of integers, or of floats, to compare."""
+    found: float | None = None
+    for one, other in pairs:
+        if _is_float(one.raw) == _is_float(other.raw):
+            unit = step_of(one.raw)
+            apart = float(np.abs(steps(one.raw, unit) - steps(other.raw, unit)).max(initial=0))
+            found = max(found or 0.0, apart)
+    return found
 
 
 def _is_float(raw: NDArray[Any]) -> bool:

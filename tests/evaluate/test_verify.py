@@ -219,16 +219,24 @@ def test_both_spellings_of_one_number_are_equally_many_steps(one: int, other: in
     np.testing.assert_array_equal(steps(unsigned), steps(signed))
 
 
-def golden_of(*raws: np.ndarray) -> Golden:
-    names = ("litert", "onnxruntime", "tflite-runtime")
+def golden_of(*raws: np.ndarray, fixed_point: np.ndarray | None = None) -> Golden:
+    names = ("litert", "onnxruntime")
     expected = tuple(Expected(name, "x86_64", raw) for name, raw in zip(names, raws, strict=False))
+    if fixed_point is not None:
+        expected += (Expected("tflite-runtime", "fixed-point", fixed_point),)
     return Golden(np.zeros((1, 4, 4, 3), np.uint8), np.zeros(1, np.int32), expected)
 
 
-def test_the_tolerance_is_half_more_than_the_spread_between_kernels() -> None:
-    tolerance = derive(golden_of(np.array([[2, -8]], np.int8), np.array([[130, 113]], np.uint8)))
-    assert tolerance == Tolerance(same=1, other=11, measured=7)
+def test_the_tolerance_is_twice_the_spread_between_kernels_of_one_kind() -> None:
+    one, other = np.array([[2, -8]], np.int8), np.array([[130, 113]], np.uint8)
+    tolerance = derive(golden_of(one, other, fixed_point=one + np.int8(20)))
+    assert tolerance == Tolerance(same=1, other=14, spread=7, fixed_point=27)
     assert Tolerance.from_dict(json.loads(json.dumps(tolerance.to_dict()))) == tolerance
+
+
+def test_one_engine_alone_is_measured_against_the_fixed_point_kernels() -> None:
+    one = np.array([[2, -8]], np.int8)
+    assert derive(golden_of(one, fixed_point=one + np.int8(5))) == Tolerance(1, 10, spread=None, fixed_point=5)
 
 
 def test_engines_that_agree_leave_the_least_tolerance() -> None:
@@ -238,7 +246,7 @@ def test_engines_that_agree_leave_the_least_tolerance() -> None:
 
 def test_float_answers_are_measured_in_255ths_of_their_range() -> None:
     one = np.array([[0.0, 25.5]], np.float32)
-    assert derive(golden_of(one, one + np.float32(1.0))).measured == pytest.approx(10)
+    assert derive(golden_of(one, one + np.float32(1.0))).spread == pytest.approx(10)
 
 
 def test_an_engine_that_nobody_recorded_is_compared_with_the_kernel_that_fits_best(
