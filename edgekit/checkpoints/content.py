@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,13 +15,11 @@ from edgekit.checkpoints import torch_file
 from edgekit.checkpoints.pickle_machine import Machine
 from edgekit.checkpoints.pickle_names import Opaque
 from edgekit.checkpoints.pickle_values import Array, Values
+from edgekit.checkpoints.pickled_module import is_module, state_of
 from edgekit.checkpoints.torch_file import TensorRef
 from edgekit.errors import CheckpointError
 
 Kind = Literal["torch", "pickle", "safetensors", "tensorflow", "onnx"]
-
-# The published weights are below 60 MB; with an optimizer's state below 200.
-MAX_FILE_BYTES = 1 << 29
 
 # LevelDB's table format ends with this number, and TensorFlow's .index is such a table.
 TABLE_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
@@ -95,11 +92,6 @@ def read_state_dict(data: bytes, kind: Literal["torch", "pickle", "safetensors"]
         machine = Machine(data, Values(len(data)).globals())
         saved = machine.run()
     found = _find(saved)
-    if isinstance(saved, Opaque):
-        raise CheckpointError(
-            f"holds a pickled {saved.name}, whose class is code",
-            hint="save the weights alone: torch.save(model.state_dict(), ...)",
-        )
     if not found:
         raise CheckpointError(
             f"holds no state dict, but {_kind_name(saved)}", hint="torch.save(model.state_dict(), ...)"
@@ -108,11 +100,11 @@ def read_state_dict(data: bytes, kind: Literal["torch", "pickle", "safetensors"]
 
 
 def _find(saved: Any) -> dict[str, Any]:
-    """The first dict with tensors: what was saved, or one of its entries."""
-    if not isinstance(saved, dict):
-        return {}
-    candidates: Iterator[Any] = itertools.chain((saved.get(key) for key in CONTAINERS), (saved,))
-    for candidate in candidates:
+    """The first dict with tensors: what was saved, or one of its entries. A pickled network counts as its state."""
+    entries = [saved.get(key) for key in CONTAINERS] if isinstance(saved, dict) else []
+    for candidate in (*entries, saved):
+        if is_module(candidate):
+            candidate = state_of(candidate)
         if isinstance(candidate, dict):
             tensors = {name: _tensor_like(value) for name, value in candidate.items() if isinstance(name, str)}
             tensors = {name: value for name, value in tensors.items() if value is not None}

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from edgekit import __version__
 from edgekit.checkpoints.catalogue import Entry
-from edgekit.checkpoints.content import MAX_FILE_BYTES
+from edgekit.checkpoints.limits import MAX_FILE_BYTES
 from edgekit.errors import CheckpointError, StorageError
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from edgekit.checkpoints.content import MAX_FILE_BYTES
+from edgekit.checkpoints.limits import MAX_FILE_BYTES
 from edgekit.checkpoints.onnx_upgrade import upgrade
 from edgekit.errors import CheckpointError
 

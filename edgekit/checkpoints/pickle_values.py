@@ -17,7 +17,8 @@ _DTYPE = re.compile(r"[<>=|]?(f2|f4|f8|i1|i2|i4|i8|u1|u2|u4|u8|b1)")
 # Classes that training scripts leave beside the weights. They are never imported; their values are dropped.
 INERT = (
     "argparse.Namespace", "pathlib.", "datetime.", "uuid.", "numpy.dtypes.", "numpy.float", "numpy.int", "numpy.bool",
-    "torch.optim.", "torch.nn.", "torch.distributed.", "mmengine.", "mmcv.", "mmcls.", "mmpretrain.", "omegaconf.",
+    "torch.optim.", "torch.nn.", "torchvision.models.", "torchvision.ops.",
+    "torch.distributed.", "mmengine.", "mmcv.", "mmcls.", "mmpretrain.", "omegaconf.",
     "addict.", "easydict.", "yacs.", "enum.", "typing.", "decimal.Decimal", "fractions.Fraction",
 )  # fmt: skip
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgekit.checkpoints import catalogue, download, tensorflow_file
-from edgekit.checkpoints.content import MAX_FILE_BYTES, StateDict, kind_of, read_state_dict
+from edgekit.checkpoints.content import StateDict, kind_of, read_state_dict
 from edgekit.checkpoints.families import recognise, tensorflow
+from edgekit.checkpoints.limits import MAX_FILE_BYTES
 from edgekit.checkpoints.source import Checkpoint
 from edgekit.errors import CheckpointError
 

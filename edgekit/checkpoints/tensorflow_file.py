@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgekit.checkpoints.content import MAX_FILE_BYTES, TABLE_MAGIC
+from edgekit.checkpoints.content import TABLE_MAGIC
 from edgekit.checkpoints.crc32c import crc32c, masked
+from edgekit.checkpoints.limits import MAX_FILE_BYTES
 from edgekit.errors import CheckpointError
 
 _FOOTER = 48

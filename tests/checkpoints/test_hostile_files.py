@@ -389,6 +389,38 @@ def test_what_training_scripts_leave_beside_the_weights(tmp_path: Path) -> None:
         assert torch.equal(checkpoint.weights["fc.weight"], STATE["fc.weight"])
 
 
+def module_of(state: dict[str, torch.Tensor]) -> torch.nn.Module:
+    """A tree of modules with these parameters, of a class that no reader has."""
+    root = torch.nn.Sequential()
+    for name, value in state.items():
+        *path, last = name.split(".")
+        at: torch.nn.Module = root
+        for part in path:
+            if part not in dict(at.named_children()):
+                at.add_module(part, torch.nn.Sequential())
+            at = at.get_submodule(part)
+        if "running" in last:
+            at.register_buffer(last, value)
+        else:
+            at.register_parameter(last, torch.nn.Parameter(value))
+    return root
+
+
+@pytest.mark.parametrize("wrap", [lambda module: module, lambda module: {"model": module, "epoch": 1}])
+def test_a_whole_pickled_network_gives_its_weights(tmp_path: Path, wrap: Callable[[Any], Any]) -> None:
+    for content in (small.zipped(wrap(module_of(STATE))), small.legacy(wrap(module_of(STATE)))):
+        (tmp_path / "w").write_bytes(content)
+        weights = checkpoints.load(tmp_path / "w").weights
+        assert all(torch.equal(weights[name], value) for name, value in STATE.items())
+
+
+def test_a_pickled_network_of_endless_modules(tmp_path: Path) -> None:
+    module = torch.nn.Sequential()
+    for _ in range(40):  # each holds the last one twice: 2^40 names
+        module = torch.nn.Sequential(module, module)
+    assert "endless" in bounded(tmp_path / "w", small.zipped({"model": module})).message
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_become_float32(tmp_path: Path, dtype: torch.dtype) -> None:
     (tmp_path / "w").write_bytes(small.zipped({name: value.to(dtype) for name, value in STATE.items()}))
