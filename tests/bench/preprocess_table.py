@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from edgekit import models
 from edgekit.checkpoints import load
 from edgekit.contracts import ImageContract, Normalization
+from edgekit.models import build
 from edgekit.preprocess import Preprocessor, crop_offset, decode, iter_images, resized_size
 from edgekit.resample import triangle_weights
 
@@ -140,7 +140,7 @@ def main(data: Path) -> None:
     for name, (paths, file, classes) in sets.items():
         checkpoint = load(data / "checkpoints" / file)
         assert checkpoint.architecture is not None
-        model = models.build(checkpoint.architecture, checkpoint.weights)
+        model = build(checkpoint.architecture, checkpoint.weights)
         truth = np.array([classes.index(p.parent.name) for p in paths])
         reference = [pil(p) for p in paths]
         expected = logits(model, checkpoint.normalization, reference).argmax(1)

@@ -4,7 +4,8 @@
 
 A 640x480 source at 30 fps and an engine that takes 20 ms without using the processor, as an accelerator would: what is
 measured is waiting (for locks, for the interpreter), which is what viewers could cause, and not how many cores this
-machine has left. Runs without and with viewers take turns; the viewers live in a process of their own.
+machine has left. Runs without and with viewers take turns; the viewers live in a process of their own, at a priority
+that leaves the processor to the loop, since in life they are on other machines.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from edgekit.runtime.health import ScriptedHealth
 from edgekit.runtime.view import View
 
 _VIEWERS = """
-import socket, sys, threading, time
+import os, socket, sys, threading, time
+os.nice(15)
 port = int(sys.argv[1])
 def look(path, reads):
     viewer = socket.socket()

@@ -20,10 +20,10 @@ torch = pytest.importorskip("torch", reason="the reference network needs the bui
 
 @pytest.fixture(scope="module")
 def model():
-    from edgekit import models
     from edgekit.demo.train import ARCHITECTURE
+    from edgekit.models import build
 
-    return models.build(ARCHITECTURE, torch.load(demo.checkpoint(), weights_only=True))
+    return build(ARCHITECTURE, torch.load(demo.checkpoint(), weights_only=True))
 
 
 def answers(model, frames: list[np.ndarray]) -> list[str]:
