@@ -185,6 +185,10 @@ class Translator:
 
     def is_integer(self, node: ir.Node, results: list[ir.Value]) -> bool:
         inputs = [v for v in node.inputs if v is not None and constant(v) is None]
+        if node.op_type in ("Conv", "Gemm"):
+            weights = constant(node.inputs[1])
+            if weights is not None and weights.quantization is None:
+                return False  # kept in float, whatever lies around it
         reads = all(v in self.behind for v in inputs)
         used = [r for r in results if is_read(r)]
         users = [sole_user(r) for r in used]

@@ -188,14 +188,18 @@ def merge_splits(net: Net) -> Net:
 
 
 def shuffle_free_v1(
-    size: int = 224, groups: int = 3, widths: tuple[int, ...] = (24, 240, 480, 960), classes: int = 1000
+    size: int = 224,
+    groups: int = 3,
+    widths: tuple[int, ...] = (24, 240, 480, 960),
+    classes: int = 1000,
+    repeats: tuple[int, ...] = (4, 8, 4),
 ) -> ir.Model:
     """ShuffleNet V1 with its shuffles as block transposes: Split into g*g slices, Concat in transposed order."""
     net = Net(np.random.default_rng(1))
     x = net.conv(net.front(), widths[0], 3, 2, (1, 1, 1, 1))
     x = net.add("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     net.channels[x] = widths[0]
-    for index, (stage, units) in enumerate(zip(widths[1:], (4, 8, 4), strict=True)):
+    for index, (stage, units) in enumerate(zip(widths[1:], repeats, strict=True)):
         for unit in range(units):
             bottleneck, first = stage // 4, unit == 0
             y = net.conv(x, bottleneck, group=1 if first and index == 0 else groups)
@@ -206,12 +210,12 @@ def shuffle_free_v1(
             slices = net.split(y, sizes)
             y = net.concat([slices[j * groups + i] for i in range(groups) for j in range(groups)])
             y = net.depthwise(y, 3, 2 if first else 1, (1, 1, 1, 1))
-            y = net.conv(y, stage - net.channels[x] if first else stage, group=groups, relu=False)
+            y = net.conv(y, stage - net.channels[x] if first else stage, group=groups, relu=first)
             if first:
                 short = net.add("AveragePool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1],
                                 count_include_pad=1)  # fmt: skip
                 net.channels[short] = net.channels[x]
-                x = net.unary("Relu", net.concat([short, y]))
+                x = net.concat([short, y])
             else:
                 z = net.add("Add", [x, y])
                 net.channels[z] = stage
