@@ -1,8 +1,8 @@
 """An MJPEG camera for tests, run as ``rt_mjpeg.py PORT FPS WIDTHxHEIGHT [user:password]``. Standard library and OpenCV.
 
 ``/`` streams with Content-Length, ``/bare`` without, ``/snapshot`` gives one JPEG, ``/page`` a web page, ``/clip`` a
-recording. ``/corrupt`` spoils every third picture, ``/resize`` changes the size every 10 pictures, ``/silent`` sends one
-and then nothing, ``/trickle`` sends the second a byte at a time.
+recording. ``/corrupt`` spoils every third picture, ``/resize`` changes the size every 10 pictures, ``/silent`` sends
+one and then nothing, ``/trickle`` sends the second a byte at a time.
 """
 
 from __future__ import annotations
