@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -63,7 +65,7 @@ def run(
         StorageError, UsageError: a sink that cannot start.
     """
     stop = stop or Stop()
-    _settle_process()
+    _settle_process(options.resilience.stall_timeout_s)
     with ExitStack() as stack:
         # Cameras take their time to open: they do so while the engine loads.
         if specs is None:
@@ -237,13 +239,15 @@ def _session(model: Model, specs: Sequence[SourceSpec], options: RunOptions) -> 
     )
 
 
-def _settle_process() -> None:
+def _settle_process(stall_timeout_s: float) -> None:
     """Settings of the whole process that a loop for weeks on a small board wants.
 
     One thread for OpenCV: its pool costs more than it gains on such small pictures, and fights the engine's. Two heaps
     for glibc instead of eight a core: each thread that opens a source again would start another, and resident memory
-    would creep up by megabytes until all exist.
+    would creep up by megabytes until all exist. And OpenCV's wait for a silent Video4Linux camera, which is 10 s, must
+    end with the stall timeout, or the thread that hangs in it keeps the camera busy; it is read when cv2 is imported.
     """
+    os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(max(1, math.ceil(stall_timeout_s))))
     import ctypes
 
     import cv2

@@ -141,6 +141,16 @@ def test_every_metric_the_dashboard_asks_for_exists() -> None:
     assert asked <= known
 
 
+def test_the_manual_names_every_metric_and_no_other() -> None:
+    _, registry = started()
+    manual = (Path(__file__).parents[2] / "docs/camera-loop.md").read_text("utf-8")
+    named = set(re.findall(r"`(edgekit_\w+)", manual))
+    counters = {family.name for family in registry.collect() if family.type == "counter"}
+    info = {family.name for family in registry.collect() if family.type == "info"}
+    real = {family.name for family in registry.collect()} - counters - info
+    assert named == real | {f"{name}_total" for name in counters} | {f"{name}_info" for name in info}
+
+
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="Debian's prometheus is not installed")
 def test_a_real_prometheus_scrapes_a_run_and_answers_the_dashboards_queries(tmp_path: Path) -> None:
     port, web = free_port(), free_port()

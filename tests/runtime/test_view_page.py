@@ -83,6 +83,9 @@ def test_the_token_in_the_address_opens_everything() -> None:
         with page(view) as browser:
             browser.open(f"http://127.0.0.1:{view.url.split(':')[2].split('/')[0]}/?token={token}")
             browser.wait_for("document.querySelector('.camera img')?.naturalWidth === 320")
+            assert token not in browser.evaluate("location.href")
+            browser.evaluate("location.reload()")
+            browser.wait_for("document.querySelector('.camera img')?.naturalWidth === 320")
     finally:
         running.end()
 
