@@ -10,17 +10,21 @@ Rules
 2. Any other dense convolution's outputs, if they are split anyway, are rounded up to a multiple of 4; nobody reads
    the new ones.
 3. A dense convolution that reads a number of channels that is not a multiple of 4 also reads some that rule 2 made,
-   under weights of zero, if one of its sources has enough of them.
+   under weights of zero, if one of its sources has enough of them and no other layer reads the same channels: those
+   two share one Concat.
 New channels have zero weights and bias: exact. Grouped convolutions, classifier and residual additions are left alone.
 This comes last: the new channels are dead, and pruning would take them away again.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.graph.network import ELEMENTWISE, Layer, Network, whole
+from edgekit.graph.order import canonical
 
 _WIDE, _NARROW = 16, 4
 _MOST_GROWTH = 1 / 8
@@ -36,16 +40,20 @@ def align(network: Network) -> Network:
         chain = _private_chain(network, uses, index)
         wide = _missing(layer.channels, _WIDE)
         if chain and any(network.layers[i].depthwise for i in chain) and wide <= layer.channels * _MOST_GROWTH:
-            _grow(network, [index, *chain[:-1]], wide)
-            _read_more(network.layers[chain[-1]], chain[-2], range(layer.channels - wide, layer.channels))
+            if wide:
+                _grow(network, [index, *chain[:-1]], wide)
+                _read_more(network.layers[chain[-1]], chain[-2], range(layer.channels - wide, layer.channels))
             continue
         tied = _elementwise_after(network, uses, index)
         new = _missing(layer.channels, _NARROW)
         if new and tied is not None:
             _grow(network, [index, *tied], new)
             spare[tied[-1] if tied else index] = list(range(layer.channels - new, layer.channels))
+    shared = Counter(canonical(wires) for layer in network.layers for wires in layer.inputs)
     for layer in network.layers:
-        if _dense(layer) and (missing := _missing(len(layer.inputs[0]), _NARROW)):
+        if not _dense(layer) or shared[canonical(layer.inputs[0])] > 1:
+            continue
+        if (missing := _missing(len(layer.inputs[0]), _NARROW)) != 0:
             sources = [int(s) for s in np.unique(layer.inputs[0][:, 0]) if len(spare.get(int(s), ())) >= missing]
             if sources:
                 _read_more(layer, sources[-1], spare[sources[-1]][:missing])

@@ -137,10 +137,12 @@ def shuffle_free_v2(
     repeats: tuple[int, ...] = (4, 8, 4),
     classes: int = 1000,
     seed: int = 0,
+    pixels: bool = True,
 ) -> ir.Model:
     """ShuffleNet V2 as the lowering leaves it: one Split per producer, one Concat per consumer (random weights)."""
     net = Net(np.random.default_rng(seed))
-    x = net.conv(net.front(), widths[0], 3, 2, (1, 1, 1, 1))
+    net.channels["input"] = 3
+    x = net.conv(net.front() if pixels else "input", widths[0], 3, 2, (1, 1, 1, 1))
     x = net.add("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     net.channels[x] = widths[0]
     for stage, units in zip(widths[1:4], repeats, strict=True):
@@ -162,7 +164,8 @@ def shuffle_free_v2(
             parts = [*kept, branch]
         x = net.concat(parts)
     net.tail(net.conv(x, widths[4]), classes)
-    return merge_splits(net).model((size, size, 3))
+    net = merge_splits(net)
+    return net.model((size, size, 3)) if pixels else net.model((3, size, size), TensorProto.FLOAT, "input")
 
 
 def merge_splits(net: Net) -> Net:
