@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ from rt_help import Running, free_port, mjpeg_server, read_all, rtsp_server, thr
 
 from edgekit.errors import CameraError, StreamError
 from edgekit.runtime import CameraOptions, Resilience
+from edgekit.runtime.capture.attempt import blocked
 from edgekit.runtime.fakes import solid
 from edgekit.runtime.sources import redact, specify
 from edgekit.runtime.sources.base import CorruptFrameError
@@ -134,6 +136,22 @@ def test_rtsp_that_is_refused(rtsp: str, login: str, path: str, says: str, capfd
     with pytest.raises(CameraError, match=says) as caught:
         read_all(f"rtsp://{login}{rtsp}/{path}")
     assert SECRET not in str(caught.value) + "".join(capfd.readouterr())
+
+
+def test_a_dead_camera_does_not_keep_another_from_opening(rtsp: str) -> None:
+    """One accepts the connection and never answers; OpenCV would hold a lock around its opening."""
+    with socket.socket() as hole:
+        hole.bind(("127.0.0.1", 0))
+        hole.listen()
+        dead = f"rtsp://127.0.0.1:{hole.getsockname()[1]}/x"
+        resilience = Resilience(stall_timeout_s=1.0, open_timeout_s=6.0, retry_first=True)
+        running = Running((dead, f"rtsp://me:{SECRET}@{rtsp}/live"), resilience=resilience)
+        try:
+            wait_until(lambda: running.frames() > 10, 5.0)
+        finally:
+            running.end()
+        assert blocked() == 1
+    wait_until(lambda: not blocked(), 10.0)
 
 
 def test_rtsp_that_falls_silent_ends_within_the_stall_timeout(rtsp: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 from edgekit.errors import EdgekitError, StreamError
@@ -17,6 +18,19 @@ _log = logging.getLogger(__name__)
 
 # So many undecodable pictures in a row are not bad luck but a broken stream.
 _MOST_CORRUPT_IN_A_ROW = 100
+
+
+# Threads that have not ended yet.
+_running: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+def blocked() -> int:
+    """How many capture threads are still inside a driver's call, after the runs they belonged to have ended.
+
+    A process with such a thread should leave with ``os._exit``: should the call return while the interpreter is being
+    taken down, Python ends the thread in the middle of C++ code, and that aborts the process.
+    """
+    return sum(thread.is_alive() for thread in _running)
 
 
 class Attempt:
@@ -64,6 +78,7 @@ class Attempt:
 
     def start(self) -> None:
         self.progress = time.monotonic()
+        _running.add(self._thread)
         self._thread.start()
 
     def give_up(self) -> None:

@@ -86,7 +86,7 @@ class Feed:
                     with self._wake:  # it may be waiting for its last frame to be taken
                         self._wake.notify_all()
                     if not attempt.join(_STOP_S):
-                        _log.warning("%s: left behind, blocked in its driver", self.spec.name)
+                        _log.info("%s: left behind, blocked in its driver", self.spec.name)
                     break
                 if not self._goes_on(attempt, error):
                     break

@@ -89,10 +89,16 @@ class CaptureSource:
 
 
 def quiet() -> None:
-    """Keeps the complaints of OpenCV and FFmpeg off stderr: they may hold a URL, and we say it better, and once."""
+    """Prepares OpenCV before its first opening of anything.
+
+    Complaints of OpenCV and FFmpeg stay off stderr: they may hold a URL, and we say it better, and once. And OpenCV's
+    lock around FFmpeg goes: FFmpeg has needed none since version 4, and with it a camera that does not answer keeps
+    every other one from opening.
+    """
     import cv2
 
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET; read when FFmpeg is first used
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+    os.environ.setdefault("OPENCV_FFMPEG_IS_THREAD_SAFE", "1")
 
     if hasattr(cv2, "setLogLevel"):
         cv2.setLogLevel(0)
