@@ -108,8 +108,10 @@ def _read_v1(shapes: Shapes, repeats: tuple[int, ...]) -> dict[str, Any]:
         mid.append(shapes.of(f"stage{stage}.1.compress.0.weight", 4)[0] if units > 1 else first_mid[-1])
         channels.append(incoming)
     per_group = shapes.of("stage2.0.expand.0.weight", 4)[1]
-    groups = first_mid[0] // per_group
-    if any(count % groups for count in (first_mid[0], *mid, *channels)) or groups * per_group != first_mid[0]:
+    groups = max(first_mid[0] // per_group, 1)
+    convolved = [after - before for before, after in zip(inputs, channels, strict=True)]
+    grouped = [*first_mid, *mid, *channels, *convolved, *inputs[1:]]
+    if any(count % groups for count in grouped) or groups * per_group != first_mid[0]:
         raise CheckpointError(f"{groups} groups do not divide stages of {channels} channels")
     return {
         "stage_channels": tuple(channels),

@@ -10,8 +10,10 @@ from pathlib import Path
 from edgekit.checkpoints import catalogue, download, tensorflow_file
 from edgekit.checkpoints.content import StateDict, kind_of, read_state_dict
 from edgekit.checkpoints.families import recognise, tensorflow
+from edgekit.checkpoints.families.family import Reading
 from edgekit.checkpoints.limits import MAX_FILE_BYTES
 from edgekit.checkpoints.source import Checkpoint
+from edgekit.checkpoints.statistics import input_statistics
 from edgekit.errors import CheckpointError
 
 log = logging.getLogger(__name__)
@@ -120,6 +122,20 @@ def _from_onnx(path: Path, sha256: str, data: bytes) -> Checkpoint:
     )
 
 
+def _scale_note(reading: Reading) -> tuple[str, ...]:
+    """A warning where the network was trained on other inputs than its family's convention."""
+    weights, std = reading.weights, reading.normalization.std[0]
+    seen = input_statistics(weights["conv1.0.weight"], weights["conv1.1.running_mean"], weights["conv1.1.running_var"])
+    # A stage of its own between: ±1 has a spread of 0.5, which says nothing.
+    if seen is None or reading.family == "tensorflow" or reading.notes:
+        return ()
+    expected = "pixels" if std == 1 else "unit" if std == 255 else "normalized"
+    if seen.scale == expected:
+        return ()
+    kind = {"pixels": "pixels of 0–255", "unit": "pixels of 0–1", "normalized": "normalized pixels"}[expected]
+    return (f"{seen.describe()}, but {reading.family}'s convention of {kind} is used",)
+
+
 def _from_state_dict(path: Path, sha256: str, state: StateDict) -> Checkpoint:
     reader = recognise(state.tensors)
     if reader is None:
@@ -127,6 +143,7 @@ def _from_state_dict(path: Path, sha256: str, state: StateDict) -> Checkpoint:
         named = f", named {names}, ..." if names else " of a known naming"
         raise CheckpointError(f"not a ShuffleNet: {len(state.tensors)} tensors{named}")
     reading = reader(state.tensors, path.name)
+    notes = (*reading.notes, *_scale_note(reading))
     labels = state.labels
     if labels is not None and len(labels) != reading.architecture.classes:
         labels = None
@@ -140,5 +157,5 @@ def _from_state_dict(path: Path, sha256: str, state: StateDict) -> Checkpoint:
         image=reading.image,
         labels=labels,
         classes=reading.architecture.classes,
-        notes=reading.notes,
+        notes=notes,
     )

@@ -389,6 +389,25 @@ def test_what_training_scripts_leave_beside_the_weights(tmp_path: Path) -> None:
         assert torch.equal(checkpoint.weights["fc.weight"], STATE["fc.weight"])
 
 
+def test_a_classifier_behind_dropout(tmp_path: Path) -> None:
+    state = {name.replace("fc.", "fc.1."): value for name, value in STATE.items()}
+    (tmp_path / "w").write_bytes(small.zipped(state))
+    assert torch.equal(checkpoints.load(tmp_path / "w").weights["fc.bias"], STATE["fc.bias"])
+    two = {**state, "fc.4.weight": torch.ones(3, 3), "fc.4.bias": torch.ones(3)}
+    assert "fc" in refused(tmp_path / "w", small.zipped(two)).message
+
+
+def test_inputs_that_contradict_the_convention_are_noted(tmp_path: Path) -> None:
+    """A stem with the statistics that pixels of 0–1 leave behind, in torchvision's naming."""
+    sums = STATE["conv1.0.weight"].double().sum((2, 3))
+    mean = (sums @ torch.tensor([0.48, 0.46, 0.41], dtype=torch.float64)).float()
+    state = {**STATE, "conv1.1.running_mean": mean, "conv1.1.running_var": 0.05 * (sums**2).sum(1).float()}
+    (tmp_path / "w").write_bytes(small.zipped(state))
+    checkpoint = checkpoints.load(tmp_path / "w")
+    assert any("pixels of 0–1, but torchvision's convention" in note for note in checkpoint.notes)
+    assert checkpoint.normalization.mean[0] == pytest.approx(123.675)
+
+
 def module_of(state: dict[str, torch.Tensor]) -> torch.nn.Module:
     """A tree of modules with these parameters, of a class that no reader has."""
     root = torch.nn.Sequential()

@@ -35,3 +35,13 @@ def units_by_stage(names: Iterable[str], pattern: re.Pattern[str], first_stage: 
             stage, unit = int(match[1]) - first_stage, int(match[2])
             last[stage] = max(last.get(stage, 0), unit)
     return tuple(last.get(stage, -1) + 1 for stage in range(max([2, *last]) + 1))
+
+
+def head_of(tensors: Mapping[str, Tensor], name: str, default: str | None = None) -> str:
+    """The classifier's name where fine-tuning put it into a Sequential (dropout before it): ``fc`` or ``fc.1``.
+
+    Where several layers could be it, or none, ``default`` (else ``name``), so that the strict check speaks.
+    """
+    pattern = re.compile(rf"({re.escape(name)}(?:\.\d+)?)\.weight")
+    found = [match[1] for key in tensors if (match := pattern.fullmatch(key))]
+    return found[0] if len(found) == 1 else default or name

@@ -13,18 +13,18 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from edgekit.checkpoints.families.family import Reading, units_by_stage
+from edgekit.checkpoints.families.family import Reading, head_of, units_by_stage
 from edgekit.checkpoints.layout import fit
 from edgekit.checkpoints.statistics import UNIT_RGB, input_statistics
 from edgekit.contracts import IMAGENET, ImageContract, Normalization
 from edgekit.errors import CheckpointError
 
 PATTERN_V1 = re.compile(
-    r"first_conv\.[01]\.\w+|features\.\d+\.branch_main_[12]\.\d\.\w+|classifier\.(0\.)?(weight|bias)"
+    r"first_conv\.[01]\.\w+|features\.\d+\.branch_main_[12]\.\d\.\w+|classifier\.(\d\.)?(weight|bias)"
 )
 PATTERN_V2 = re.compile(
     r"(first_conv|conv_last)\.[01]\.\w+|(features|stage\d)\.(\d+\.)+branch_(main|proj)\.\d\.\w+"
-    r"|classifier\.(0\.)?(weight|bias)"
+    r"|classifier\.(\d\.)?(weight|bias)"
 )
 RAW_BGR = Normalization("bgr")
 IMAGE = ImageContract(interpolation="linear")
@@ -98,8 +98,7 @@ def _repeats(tensors: Mapping[str, Tensor], starts: tuple[int, ...]) -> tuple[in
 def _source_name(
     tensors: Mapping[str, Tensor], starts: tuple[int, ...] | None, parts: Mapping[str, str]
 ) -> Callable[[str], str]:
-    classifier = "classifier" if "classifier.weight" in tensors else "classifier.0"
-    outside = {"conv1": "first_conv", "conv5": "conv_last", "fc": classifier}
+    outside = {"conv1": "first_conv", "conv5": "conv_last", "fc": head_of(tensors, "classifier", "classifier.0")}
 
     def source_name(name: str) -> str:
         head, _, rest = name.partition(".")

@@ -12,14 +12,19 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from edgekit.checkpoints.families.family import Reading, units_by_stage
+from edgekit.checkpoints.families.family import Reading, head_of, units_by_stage
 from edgekit.checkpoints.layout import fit
 
-PATTERN = re.compile(r"(conv1|conv5)\.[01]\.\w+|stage\d\.\d+\.branch[12]\.\d\.\w+|fc\.(weight|bias)")
+PATTERN = re.compile(r"(conv1|conv5)\.[01]\.\w+|stage\d\.\d+\.branch[12]\.\d\.\w+|fc\.(\d\.)?(weight|bias)")
 _UNIT = re.compile(r"stage(\d)\.(\d+)\.")
 
 
 def read(tensors: Mapping[str, Tensor], _: str) -> Reading:
     repeats = units_by_stage(tensors, _UNIT)
-    architecture, weights = fit(tensors, str, 2, repeats)
+    head = head_of(tensors, "fc")
+
+    def source_name(name: str) -> str:
+        return f"{head}.{name.removeprefix('fc.')}" if name.startswith("fc.") else name
+
+    architecture, weights = fit(tensors, source_name, 2, repeats)
     return Reading("torchvision", architecture, weights)
