@@ -126,11 +126,11 @@ def scene(name: str, rng: Generator, height: int = HEIGHT, width: int = WIDTH) -
 def _pose(rng: Generator, height: int, width: int) -> Pose:
     view = _VIEW * min(height, width) / HEIGHT
     side = view * rng.uniform(0.32, 0.95)
-    play = (view - side) / 2 * 0.8 + view * 0.04
+    play = (view - side) / 2 * 0.8 + view * 0.02
     return Pose(
         centre=(width / 2 + rng.uniform(-play, play), height / 2 + rng.uniform(-play, play)),
         side=side,
-        roll=float(np.clip(rng.normal(0, 0.3), -0.8, 0.8)),
+        roll=float(np.clip(rng.normal(0, 0.27), -0.7, 0.7)),
         pitch=float(np.clip(rng.normal(0, 0.35), -0.85, 0.85)),
         yaw=float(np.clip(rng.normal(0, 0.35), -0.85, 0.85)),
         depth=rng.uniform(0.05, 0.35),
@@ -163,10 +163,10 @@ def _nothing(rng: Generator, pose: Pose) -> Page | None:
     page = _blank(pose.side, CELL * rng.uniform(0.6, 2))
     size = len(page.ink)
     if kind > 0.55:
-        for _ in range(int(rng.integers(1, 12))):
+        for _ in range(int(rng.integers(1, 9))):
             origin = int(rng.integers(0, size)), int(rng.integers(0, size))
             scenery.write(rng, page.ink, origin, size / 400 * rng.uniform(0.5, 6), (255, 255, 255))
-    if kind > 0.8:
+    if kind > 0.88:
         for _ in range(int(rng.integers(1, 4))):
             middle, reach = rng.uniform(0.2, 0.8, 2) * size, rng.uniform(0.05, 0.4) * size
             points = (middle + rng.uniform(-reach, reach, (int(rng.integers(3, 9)), 2))).astype(np.int32)

@@ -129,10 +129,10 @@ def light(rng: Generator, picture: Picture) -> Picture:
         field *= 1 - rng.uniform(0.15, 0.5) * cv2.GaussianBlur(shadow, (0, 0), rng.uniform(1, 12))
     lamp = np.exp(rng.normal(0, 0.13, 3)) * np.exp(rng.uniform(-0.8, 0.3))
     lit = picture * (field[..., None] * lamp.astype(np.float32))
-    if rng.random() < 0.12:
+    if rng.random() < 0.06:
         spot = np.zeros((height, width), np.float32)
         centre = (int(rng.integers(0, width)), int(rng.integers(0, height)))
-        cv2.circle(spot, centre, int(rng.integers(5, 40)), float(rng.uniform(80, 250)), cv2.FILLED)
+        cv2.circle(spot, centre, int(rng.integers(5, 40)), float(rng.uniform(60, 180)), cv2.FILLED)
         lit += cv2.GaussianBlur(spot, (0, 0), rng.uniform(4, 25))[..., None]
     # Cameras lift the blacks (veiling glare, fog) and bend the tones.
     lit = np.clip(lit + rng.uniform(0, 30) * (rng.random() < 0.5), 0, 255) / 255
@@ -144,14 +144,14 @@ def camera(rng: Generator, scene: Picture) -> Pixels:
     height, width = scene.shape[:2]
     picture: Any = scene
     if rng.random() < 0.7:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.9))
+        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.7))
     if rng.random() < 0.25:
         picture = cv2.filter2D(picture, -1, _motion(rng))
     if rng.random() < 0.25:
         soft = cv2.GaussianBlur(picture, (0, 0), 1.2)
         picture = picture + (picture - soft) * rng.uniform(0.3, 1.5)
     if rng.random() < 0.8:
-        noise = rng.standard_normal((height, width, 3), np.float32) * rng.uniform(0.5, 12)
+        noise = rng.standard_normal((height, width, 3), np.float32) * rng.uniform(0.5, 10)
         picture = picture + (noise if rng.random() < 0.6 else noise[..., :1])
     pixels = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
     if rng.random() < 0.7:

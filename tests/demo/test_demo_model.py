@@ -32,7 +32,7 @@ def answers(model, frames: list[np.ndarray]) -> list[str]:
     preprocess = Preprocessor(ImageContract())
     images = np.stack([preprocess.image(frame) for frame in frames])
     with torch.no_grad():
-        return [render.LABELS[i] for i in model(normalized(images, 224)).argmax(1)]
+        return [render.LABELS[i] for i in model(normalized(images)).argmax(1)]
 
 
 def test_checkpoint_is_small_and_plain() -> None:
