@@ -32,8 +32,6 @@ from edgekit.labels import format_labels
 log = logging.getLogger(__name__)
 
 QUICK_GOLDENS = 2
-# tflite-runtime executes the same file as LiteRT, of which it is an older release.
-_SIBLINGS = {"tflite-runtime": "litert", "litert": "tflite-runtime"}
 
 TakeSample = Callable[[Path, str, int], Sample]
 
@@ -94,11 +92,7 @@ def _runnable(bundle: Bundle, golden: Golden, names: Sequence[str] | None) -> li
     """Those asked for; else every installed engine that the bundle has a model and answers for."""
     if names is not None:
         return list(dict.fromkeys(names))
-    usable = [
-        kind
-        for name, kind in engine_table.ENGINES.items()
-        if bundle.has(kind.model) and golden.of(name, _SIBLINGS.get(name, ""))
-    ]
+    usable = [kind for kind in engine_table.ENGINES.values() if bundle.has(kind.model) and golden.expected]
     there = engine_table.installed()
     if not any(kind.name in there for kind in usable):
         raise EngineError(
@@ -139,8 +133,8 @@ def _compare(
 ) -> EngineCheck:
     """Every golden, one at a time: what a device does with a camera's frames."""
     result = EngineCheck(engine.name, engine.version, family)
-    candidates = golden.of(engine.name, _SIBLINGS.get(engine.name, ""))
-    if not candidates:
+    own = next((item for item in golden.of(engine.name) if item.family == family), None)
+    if not golden.expected:
         return replace(result, problems=(f"{engine.name}: the bundle holds no answers to compare with",))
     try:
         raw = np.stack([_answer(engine, image) for image in golden.inputs])
@@ -149,12 +143,12 @@ def _compare(
     if keep is not None:
         keep(Expected(engine.name, family, raw))
     tolerance = Tolerance.from_dict(bundle.manifest.golden.get("tolerance", {}))
-    own = next((item for item in candidates if (item.engine, item.family) == (engine.name, family)), None)
     if own is not None:
         same_version = bundle.manifest.engines.get(engine.name) == engine.version
         return judge(result, raw, own, tolerance.same if same_version else tolerance.other)
-    # Nobody recorded this engine on this kind of machine: it uses one of the recorded kernels, whichever fits best.
-    judged = [judge(result, raw, expected, tolerance.other) for expected in candidates]
+    # Nobody recorded this engine on this kind of machine. Every recorded kernel computed the same numbers, in whichever
+    # format, and this one rounds like one of them: the one that fits best.
+    judged = [judge(result, raw, expected, tolerance.other) for expected in golden.expected]
     return min(judged, key=lambda one: (len(one.problems), one.worst))
 
 
@@ -165,7 +159,7 @@ def judge(result: EngineCheck, raw: NDArray[Any], expected: Expected, tolerance:
     recorded lead over the second (the margin) exceeds ``tolerance``.
     """
     wanted = expected.raw
-    if raw.shape != wanted.shape or raw.dtype != wanted.dtype:
+    if raw.shape != wanted.shape or (raw.dtype == np.float32) != (wanted.dtype == np.float32):
         said = f"{raw.dtype}{list(raw.shape)} instead of {wanted.dtype}{list(wanted.shape)}"
         return replace(result, problems=(*result.problems, f"{result.engine}: answers with {said}"))
     unit = step_of(wanted)
