@@ -109,6 +109,7 @@ def test_an_outage_and_the_end_are_shown() -> None:
             browser.wait_for("!!document.querySelector('.camera.up')")
             out.set()
             browser.wait_for("!!document.querySelector('.camera.down')")
+            browser.wait_for("!!document.querySelector('.past')")
             assert "the cable is out" in browser.evaluate("document.querySelector('.camera').innerText")
             running.end()
             browser.wait_for("document.getElementById('link').className === 'bad'")
