@@ -112,7 +112,7 @@ def _run(
 ) -> EngineCheck:
     try:
         engine = engine_table.open(bundle.path, name, threads)
-    except EngineError as error:
+    except EdgekitError as error:  # missing here, or it does not take the file
         version = engine_table.installed().get(name, "")
         return EngineCheck(name, version, family, problems=(error.message,))
     result = _compare(bundle, golden, engine, family, keep)

@@ -75,16 +75,15 @@ def test_wrong_answers_on_the_board_are_refused_and_right_ones_recorded(tmp_path
     assert "3 steps from the recorded answer, and 1 are allowed" in again.problems[0]
 
 
-def test_counts_repeat_and_grow_with_the_work(tmp_path: Path, tinybundle: ModuleType) -> None:
+def test_one_inference_is_counted(tmp_path: Path, tinybundle: ModuleType) -> None:
     if shutil.which("cc") is None:
         pytest.skip("counting needs a C compiler")
     made = bundle_for("rpi4", tmp_path / "b", tinybundle)
-    first, second = (emulate.count(made.path, engines=["litert"]).counts[0] for _ in range(2))
+    (first,) = emulate.count(made.path, engines=["litert"]).counts
     assert first.cpu == "cortex-a72"
     # 7 x 7 outputs of 6 channels from 27 products each are 8 thousand multiplications: thousands of instructions.
     assert 0.002 < first.instructions < 0.2
     assert 0 < first.memory < first.instructions
-    assert second.instructions == pytest.approx(first.instructions, abs=0.02)
 
 
 def test_an_emulated_board_sees_its_own_core_and_only_device_side_code(tmp_path: Path, tinybundle: ModuleType) -> None:
@@ -124,7 +123,6 @@ def test_a_killed_board_ends_in_a_clear_error(tmp_path: Path, tinybundle: Module
 
 
 def test_a_broken_model_on_the_board_is_a_verdict_not_a_crash(tmp_path: Path, tinybundle: ModuleType) -> None:
-    made = bundle_for("rpi4", tmp_path / "b", tinybundle)
     parts = tinybundle.parts(*HERE, target=load_target("rpi4").to_dict())
     (onnx, _), (tflite, content) = parts.models
     models = ((onnx, content[:500]), (tflite, content))

@@ -120,6 +120,16 @@ def test_an_engine_that_is_asked_for_and_missing_is_refused(
         verify(path)
 
 
+def test_a_model_that_an_engine_does_not_take_is_a_verdict(tmp_path: Path, tinybundle: ModuleType) -> None:
+    parts = tinybundle.parts(*HERE)
+    models = tuple((entry, content[: len(content) // 2]) for entry, content in parts.models)
+    made = bundle.write(tmp_path / "b", replace(parts, models=models))
+    report = verify(made.path, engines=HERE)
+    assert not report.passed
+    assert len(report.problems) == len(HERE)
+    assert all("cannot load it" in problem for problem in report.problems)
+
+
 def test_no_bundle_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no such bundle"):
         verify(tmp_path / "absent")
