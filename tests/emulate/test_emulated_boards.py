@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -139,3 +142,35 @@ def test_the_root_is_recorded_with_hashes(tmp_path: Path, tinybundle: ModuleType
     assert all(len(item["sha256"]) == 64 for item in (*wheels.values(), *board.root.record["debs"]))
     assert any(item["file"].startswith("libc6_") for item in board.root.record["debs"])
     assert os.access(root.cache_directory(), os.W_OK)
+
+
+def test_the_camera_loop_on_a_board_answers_as_it_does_here(
+    tmp_path: Path, tinybundle: ModuleType, project_root: Path
+) -> None:
+    import cv2
+
+    made = bundle_for("rpi4", tmp_path / "b", tinybundle)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    rng = np.random.default_rng(5)
+    for number in range(20):
+        small = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        cv2.imwrite(str(pictures / f"{number:02}.png"), cv2.resize(small, (160, 120)))
+    arguments = ["run", "--engine", "litert", "--max-frames", "20", "--json"]
+    here = subprocess.run(
+        [sys.executable, "-m", "edgekit", *arguments, "--bundle", str(made.path), "--camera", str(pictures)],
+        cwd=project_root,
+        capture_output=True,
+        text=True,
+    )
+    assert here.returncode == 0, here.stderr
+    there = emulate.run_command(
+        made.path, [*arguments, "--bundle", "/work", "--camera", "/mnt"], mounts={pictures: "/mnt"}
+    )
+    assert there.code == 0, there.errors
+    results = [[json.loads(line) for line in text.splitlines()] for text in (here.stdout, there.output)]
+    assert [len(lines) for lines in results] == [21, 21]
+    tops = [[line["top"] for line in lines[:-1]] for lines in results]
+    assert [[one["index"] for one in top] for top in tops[0]] == [[one["index"] for one in top] for top in tops[1]]
+    for one, other in zip(*tops, strict=True):
+        assert one[0]["score"] == pytest.approx(other[0]["score"], abs=1e-6)
