@@ -57,8 +57,8 @@ class Recipe:
     """What one round is.
 
     The committed weights are those of one round with 16,000 scenes, 5 epochs at 128 pixels (learning rate 4e-3) and 2.5
-    at 224 (1e-3), and an EMA of 0.998, on scenes slightly harsher than today's. A shorter average follows the last steps
-    better, and a second round brings scenes that the network has not seen.
+    at 224 (1e-3), and an EMA of 0.998, on scenes slightly harsher than today's. A shorter average follows the last
+    steps better, and a second round brings scenes that the network has not seen.
     """
 
     scenes: int = 14_000
