@@ -212,7 +212,12 @@ class _Loop:
     def _look_at(self, health: Health) -> None:
         now, frames = time.monotonic(), self._tally.frames
         if self._last_look is not None and now > self._last_look[0]:
+            lowered = self._pacer.lowered
             self._pacer.throttle(health.throttled, (frames - self._last_look[1]) / (now - self._last_look[0]))
+            if self._pacer.lowered and not lowered:
+                _log.warning("fewer answers a second until it recovers, from %.1f on down", self._pacer.limit_fps)
+            elif lowered and not self._pacer.lowered:
+                _log.warning("back to the full frame rate")
         self._last_look = now, frames
         if health.throttled and not self._throttled:
             _log.warning("the device slows itself down: %s", ", ".join(health.throttle_reasons) or "throttled")

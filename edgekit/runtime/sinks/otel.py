@@ -16,6 +16,14 @@ from edgekit.runtime.sources.urls import redact
 
 _log = logging.getLogger(__name__)
 
+# A logger's filter does not hold for its children, so each that speaks is named.
+_NOISY = (
+    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
+    "opentelemetry.sdk.metrics",
+    "opentelemetry.sdk.metrics._internal.export",
+    "opentelemetry.sdk.metrics._internal.measurement_consumer",
+)
+
 
 class OpenTelemetry(Sink):
     """Exports every ``interval_s`` from a thread of the SDK's own; a collector that is down does not slow the loop.
@@ -53,8 +61,7 @@ class OpenTelemetry(Sink):
                 _exporter(self._endpoint), export_interval_millis=self._interval_s * 1000, export_timeout_millis=3000
             )
             self._quiet = _SayOnce(redact(self._endpoint))
-            logging.getLogger("opentelemetry").addFilter(self._quiet)
-            for name in ("opentelemetry.exporter.otlp.proto.http.metric_exporter", "opentelemetry.sdk.metrics"):
+            for name in _NOISY:
                 logging.getLogger(name).addFilter(self._quiet)
         facts = {f"edgekit.model.{key}": value for key, value in session.model.items()}
         resource = Resource.create(
@@ -111,6 +118,10 @@ class OpenTelemetry(Sink):
         if self._provider is not None:
             self._provider.shutdown(timeout_millis=3000)
             self._provider = None
+        if self._quiet is not None:
+            for name in _NOISY:
+                logging.getLogger(name).removeFilter(self._quiet)
+            self._quiet = None
 
 
 def _exporter(endpoint: str) -> Any:

@@ -19,6 +19,7 @@ _log = logging.getLogger(__name__)
 
 _PAGE = Path(__file__).with_name("page.html")
 _MOST_VIEWERS = 40  # connections that stay open: pictures and events
+_MOST_CONNECTIONS = 100  # of any kind, also those that have not shown a token yet: each is a thread
 _SEND_TIMEOUT_S = 10.0  # a viewer that takes nothing for this long is gone
 _SEND_BUFFER = 256 << 10  # what the kernel may hold for a slow viewer: a few pictures, not a minute of them
 _BOUNDARY = "frame"
@@ -39,6 +40,7 @@ class ViewServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
+    request_queue_size = 64  # a page opens several connections at once, and so do ten pages
 
     def __init__(self, host: str, port: int, gallery: Gallery, board: Board, cameras: int, access: Access) -> None:
         if ":" in host:
@@ -51,6 +53,7 @@ class ViewServer(ThreadingHTTPServer):
         self.ticker = Ticker(board.tick)
         self.stopped = threading.Event()
         self.viewers = threading.BoundedSemaphore(_MOST_VIEWERS)
+        self._connections = threading.BoundedSemaphore(_MOST_CONNECTIONS)
         self._thread = threading.Thread(
             target=self.serve_forever, kwargs={"poll_interval": 0.1}, name="edgekit-view", daemon=True
         )
@@ -66,6 +69,18 @@ class ViewServer(ThreadingHTTPServer):
         self.server_close()
         self.ticker.stop()
         self._thread.join(2.0)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._connections.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._connections.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         _log.debug("a viewer's connection failed", exc_info=True)
