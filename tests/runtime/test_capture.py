@@ -255,3 +255,14 @@ def test_a_source_that_breaks_off_after_working_still_gives_its_summary() -> Non
     running = Running("fake", specs=[fake_spec(lambda: FakeSource([RED, RED, StreamError("cut off")]))])
     wait_until(lambda: running.summary is not None or running.error is not None)
     assert running.end().frames == 2
+
+
+def test_a_mistake_while_opening_is_an_error_and_not_an_end() -> None:
+    def make() -> FakeSource:
+        raise ZeroDivisionError("rtsp://me:hunter2@cam/")
+
+    running = Running("fake", specs=[fake_spec(make)])
+    wait_until(lambda: running.error is not None)
+    with pytest.raises(StreamError, match="ZeroDivisionError") as caught:
+        running.end()
+    assert "hunter2" not in str(caught.value)

@@ -14,6 +14,7 @@ from edgekit.runtime.capture.mailbox import Mailbox
 from edgekit.runtime.options import OnEnd, Resilience
 from edgekit.runtime.results import Event, SourceDown, SourceUp
 from edgekit.runtime.sources.base import SourceSpec
+from edgekit.runtime.sources.urls import redact
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +91,9 @@ class Feed:
                     break
                 if not self._goes_on(attempt, error):
                     break
+        except Exception as error:  # a mistake here must not look like a camera that simply ended
+            self.error = StreamError(f"{self.spec.name}: {type(error).__name__}: {redact(str(error))}")
+            _log.debug("supervising failed", exc_info=True)
         finally:
             self._finish()
 
