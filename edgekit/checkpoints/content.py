@@ -16,10 +16,12 @@ from edgekit.checkpoints.pickle_machine import Machine
 from edgekit.checkpoints.pickle_names import Opaque
 from edgekit.checkpoints.pickle_values import Array, Values
 from edgekit.checkpoints.pickled_module import is_module, state_of
-from edgekit.checkpoints.torch_file import TensorRef
+from edgekit.checkpoints.storages import TensorRef
 from edgekit.errors import CheckpointError
 
 Kind = Literal["torch", "pickle", "safetensors", "tensorflow", "onnx"]
+
+MAX_HEADER_BYTES = 4 << 20  # of a safetensors file; 300 tensors take 30 kB
 
 # LevelDB's table format ends with this number, and TensorFlow's .index is such a table.
 TABLE_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
@@ -159,6 +161,8 @@ def _read_safetensors(data: bytes) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    if int.from_bytes(data[:8], "little") > MAX_HEADER_BYTES:
+        raise CheckpointError("refused: a safetensors header larger than any state dict needs")
     try:
         return dict(load(data))
     except (SafetensorError, ValueError, KeyError, TypeError, struct.error, json.JSONDecodeError) as error:

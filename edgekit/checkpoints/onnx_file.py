@@ -16,9 +16,14 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from edgekit.checkpoints.limits import MAX_FILE_BYTES
 from edgekit.checkpoints.onnx_upgrade import upgrade
+from edgekit.checkpoints.wire import Walker
 from edgekit.errors import CheckpointError
 
 MAX_NODES = 20_000
+# Nodes, names and attributes; an exported ShuffleNet has 0.1 to 0.4 MB of them.
+MAX_STRUCTURE_BYTES = 8 << 20
+# Field numbers of onnx.proto: ModelProto.graph, GraphProto.initializer, and TensorProto's float_data to raw_data.
+_MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_NUMBERS = 7, 5, (4, 5, 7, 9, 10, 11)
 MAX_DIMENSION = 1 << 24
 # Operators of integer arithmetic, in ONNX's own set and in ONNX Runtime's (com.microsoft).
 INTEGER_OPERATORS = ("QuantizeLinear", "DequantizeLinear", "QLinear", "ConvInteger", "MatMulInteger", "DynamicQuantize")
@@ -34,12 +39,26 @@ def parse(data: bytes) -> ModelProto:
         CheckpointError: not an ONNX model, or truncated.
     """
     try:
+        if len(data) - _weight_bytes(data) > MAX_STRUCTURE_BYTES:
+            raise CheckpointError("refused: an ONNX model with more structure than any classifier has")
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError, TypeError) as error:
         raise CheckpointError("not an ONNX model, or a truncated one", hint="export or download it again") from error
     if not model.graph.node:
         raise CheckpointError("an ONNX model without a graph")
     return model
+
+
+def _weight_bytes(data: bytes) -> int:
+    """Bytes of the initializers' numbers, told without parsing: what else there is grows many times in memory."""
+    walker, total = Walker(data), 0
+    for number, start, end in walker.fields(0, len(data)):
+        if number != _MODEL_GRAPH:
+            continue
+        for part, first, last in walker.fields(start, end):
+            if part == _GRAPH_INITIALIZER:
+                total += sum(b - a for kind, a, b in walker.fields(first, last) if kind in _TENSOR_NUMBERS)
+    return total
 
 
 def read(data: bytes, folder: Path) -> tuple[ir.Model, bool]:

@@ -23,6 +23,7 @@ from torch import Tensor
 from edgekit.checkpoints.content import TABLE_MAGIC
 from edgekit.checkpoints.crc32c import crc32c, masked
 from edgekit.checkpoints.limits import MAX_FILE_BYTES
+from edgekit.checkpoints.wire import varint
 from edgekit.errors import CheckpointError
 
 _FOOTER = 48
@@ -110,8 +111,8 @@ def _entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:
-    offset, at = _varint(data, at)
-    size, at = _varint(data, at)
+    offset, at = varint(data, at)
+    size, at = varint(data, at)
     return (offset, size), at
 
 
@@ -134,9 +135,9 @@ def _block(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     end = len(block) - 4 - 4 * restarts
     at, key = 0, b""
     while at < end:
-        shared, at = _varint(block, at)
-        own, at = _varint(block, at)
-        size, at = _varint(block, at)
+        shared, at = varint(block, at)
+        own, at = varint(block, at)
+        size, at = varint(block, at)
         if shared > len(key) or at + own + size > end or shared + own > 4096:
             raise CheckpointError("broken: an entry of the index leaves its block")
         key = key[:shared] + block[at : at + own]
@@ -147,32 +148,20 @@ def _block(block: bytes) -> Iterator[tuple[bytes, bytes]]:
 # -- protobuf ----------------------------------------------------------------------------------------------------------
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while shift < 64:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise ValueError("a number of more than 64 bits")
-
-
 def _fields(data: bytes) -> Fields:
     """A message's fields by number: varints and fixed numbers as int, the rest as bytes."""
     fields: Fields = {}
     at = 0
     while at < len(data):
-        tag, at = _varint(data, at)
+        tag, at = varint(data, at)
         value: int | bytes
         if tag & 7 == 0:
-            value, at = _varint(data, at)
+            value, at = varint(data, at)
         elif tag & 7 in (1, 5):
             size = 8 if tag & 7 == 1 else 4
             value, at = int.from_bytes(data[at : at + size], "little"), at + size
         elif tag & 7 == 2:
-            size, at = _varint(data, at)
+            size, at = varint(data, at)
             value, at = data[at : at + size], at + size
         else:
             raise ValueError("an unknown kind of field")

@@ -11,21 +11,19 @@ the state dict are ever copied, not an optimizer's.
 from __future__ import annotations
 
 import io
-import math
 import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from edgekit.checkpoints.pickle_machine import Machine
 from edgekit.checkpoints.pickle_names import Handler, Name, Opaque
-from edgekit.checkpoints.pickle_values import Budget, Values
+from edgekit.checkpoints.pickle_values import Values
+from edgekit.checkpoints.storages import Storage, TensorRef, View
 from edgekit.errors import CheckpointError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -36,61 +34,6 @@ _STORAGES = {
     "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
     "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
 }  # fmt: skip
-
-
-@dataclass
-class Storage:
-    """Raw elements somewhere in the file; ``read`` fetches ``count`` × ``dtype`` bytes when they are needed."""
-
-    dtype: torch.dtype
-    count: int
-    read: Callable[[], bytes | memoryview] | None = None
-    first: int = 0  # a view into another storage starts here
-    flat: Tensor | None = None
-
-    @property
-    def bytes(self) -> int:
-        return self.count * self.dtype.itemsize
-
-    def load(self, budget: Budget) -> Tensor:
-        """The elements as a one-dimensional tensor, read once."""
-        if self.flat is None:
-            if self.read is None:
-                raise CheckpointError("truncated: a tensor's storage is not in the file")
-            budget.spend(self.bytes)
-            raw = self.read()
-            if len(raw) != self.bytes:
-                raise CheckpointError(f"truncated: a storage has {len(raw)} of {self.bytes} bytes")
-            self.flat = torch.frombuffer(bytearray(raw), dtype=self.dtype)
-        return self.flat
-
-
-@dataclass(frozen=True)
-class TensorRef:
-    """A strided view of a storage, checked when it is loaded."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    budget: Budget
-
-    def load(self) -> Tensor:
-        """The tensor, contiguous, on the CPU."""
-        storage, shape, strides = self.storage, self.shape, self.strides
-        offset = self.offset + storage.first
-        numbers = (offset, *shape, *strides)
-        if len(shape) != len(strides) or not all(isinstance(n, int) and n >= 0 for n in numbers):
-            raise CheckpointError(f"broken tensor: shape {shape}, strides {strides}, offset {offset}")
-        last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-        # More elements than the storage has would be an expanded tensor: small in the file, huge in memory.
-        if math.prod(shape) and (last >= storage.count or math.prod(shape) > storage.count):
-            raise CheckpointError(f"broken tensor: shape {list(shape)} reaches behind its {storage.count} elements")
-        if not math.prod(shape):
-            return torch.empty(shape, dtype=storage.dtype)
-        self.budget.spend(math.prod(shape) * storage.dtype.itemsize)
-        view = torch.as_strided(storage.load(self.budget), shape, strides, offset)
-        return view.clone(memory_format=torch.contiguous_format)
 
 
 class Reader:
@@ -112,6 +55,7 @@ class Reader:
             "torch.serialization._get_layout": lambda *_: Opaque("layout"),
             **{f"torch.{name}": _never for name in _STORAGES},
             **{f"torch.cuda.{name}": _never for name in _STORAGES},
+            **{f"torch.{name.replace('Storage', 'Tensor')}": _never for name in _STORAGES},
             **{f"torch.{dtype}": _never for dtype in ("float32", "float64", "float16", "bfloat16", "int64", "int32")},
         }
         self.names = self.values.globals(handlers)
@@ -134,19 +78,8 @@ class Reader:
             raise CheckpointError(f"storage {key!r} is described in two ways")
         if len(rest) > 4 and rest[4] is not None:
             _, first, _ = rest[4]
-            return _View(known, int(first))
+            return View(known, int(first))
         return known
-
-
-class _View(Storage):
-    """A part of another storage, which is read when the other one has its bytes."""
-
-    def __init__(self, whole: Storage, first: int) -> None:
-        super().__init__(whole.dtype, whole.count, first=first)
-        self.whole = whole
-
-    def load(self, budget: Budget) -> Tensor:
-        return self.whole.load(budget)
 
 
 def read(data: bytes) -> Any:
@@ -277,7 +210,7 @@ def _tar_storages(data: bytes, reader: Reader, objects: dict[str, Any]) -> None:
         _point(storage, machine)
         objects[str(key)] = storage
     for target, root, first, _count in machine.run():
-        objects[str(target)] = _View(objects[str(root)], int(first))
+        objects[str(target)] = View(objects[str(root)], int(first))
 
 
 def _tar_tensors(data: bytes, reader: Reader, objects: dict[str, Any]) -> None:

@@ -310,6 +310,29 @@ def test_refused_by_name(tmp_path: Path, spoil: Callable[[onnx.ModelProto], None
     assert raised.value.message.startswith(str(tmp_path / "m.bin"))
 
 
+def test_a_file_of_nothing_but_structure_is_not_parsed(tmp_path: Path) -> None:
+    """Two bytes of an empty node become a hundred in memory."""
+    from onnx.onnx_ml_pb2 import GraphProto
+
+    model = network()
+    nodes = b"\x0a\x00" * 150_000
+    content = model.SerializeToString() + b"\x3a" + _length(len(nodes)) + nodes
+    assert len(GraphProto.FromString(nodes).node) == 150_000
+    (tmp_path / "m").write_bytes(content + bytes([0x32]) + _length(9 << 20) + bytes(9 << 20))
+    with pytest.raises(CheckpointError, match="structure"):
+        checkpoints.load(tmp_path / "m")
+    (tmp_path / "m").write_bytes(content + content)
+    with pytest.raises(CheckpointError):
+        checkpoints.load(tmp_path / "m")
+
+
+def _length(size: int) -> bytes:
+    out = b""
+    while size > 127:
+        out, size = out + bytes([size & 127 | 128]), size >> 7
+    return out + bytes([size])
+
+
 def test_local_functions_are_unfolded(tmp_path: Path) -> None:
     model = network()
     imports = [helper.make_opsetid("", 11)]
