@@ -32,7 +32,6 @@ _VERSIONS: dict[str, tuple[int, tuple[int, tuple[int, int, int]], tuple[int, tup
     "CONCATENATION": (_OP.CONCATENATION, (1, (1, 5, 0)), (2, (1, 14, 0))),
     "SLICE": (_OP.SLICE, (1, (1, 14, 0)), (2, (1, 14, 0))),
     "STRIDED_SLICE": (_OP.STRIDED_SLICE, (1, (1, 6, 0)), (2, (1, 14, 0))),
-    "SPLIT": (_OP.SPLIT, (1, (1, 5, 0)), (2, (1, 14, 0))),
     "SPLIT_V": (_OP.SPLIT_V, (1, (1, 13, 1)), (2, (2, 3, 0))),
     "PAD": (_OP.PAD, (1, (1, 5, 0)), (2, (1, 14, 0))),
     "PADV2": (_OP.PADV2, (1, (1, 9, 0)), (2, (1, 14, 0))),
@@ -116,12 +115,6 @@ def split_v(parts: int) -> tuple[int, Any]:
     o = schema.SplitVOptionsT()
     o.numSplits = parts
     return _OPTIONS.SplitVOptions, o
-
-
-def split(parts: int) -> tuple[int, Any]:
-    o = schema.SplitOptionsT()
-    o.numSplits = parts
-    return _OPTIONS.SplitOptions, o
 
 
 def strided_slice(mask: int) -> tuple[int, Any]:

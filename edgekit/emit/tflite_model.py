@@ -8,7 +8,8 @@ from edgekit.emit.flatbuffer import ModelBuilder
 from edgekit.emit.meta import PRODUCER, ModelMeta, Precision
 from edgekit.emit.reading import output_quantization
 from edgekit.emit.tflite_metadata import attach
-from edgekit.emit.translate import OFFSET, Translator, Tuning
+from edgekit.emit.translate import Translator
+from edgekit.emit.values import OFFSET, Tuning
 
 # XNNPACK's delegate computes in half precision, where the core can, in files that carry this entry.
 HALF_ENTRY = ("reduced_precision_support", b"fp16accfp16")

@@ -9,7 +9,7 @@ import pytest
 
 from edgekit import emit
 from edgekit.emit.tflite_model import write
-from edgekit.emit.translate import Tuning
+from edgekit.emit.values import Tuning
 from edgekit.errors import GraphError
 
 META = emit.ModelMeta()
