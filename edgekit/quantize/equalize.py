@@ -11,7 +11,10 @@ Rules
    (axis 1) pass atoms on; Add ties its two inputs' and its output's. One variable s per set of tied atoms.
 2. Conv and Gemm end an atom and begin new ones, also depthwise: W'[o, i] = W[o, i]·s[i] / s[o], b'[o] = b[o] / s[o].
 3. Atoms of the image, of the scores, and those that touch Clip, HardSwish, Sigmoid, Mul or Softmax keep s = 1.
-4. s minimizes the rounding noise that all activations and all weights together add to the scores, weighed by
+4. A channel may also be *shifted* by a constant t that its makers' biases take off and its readers' biases put back, if
+   every operator between commutes with that: Split, Concat, MaxPool, GlobalAveragePool and Flatten do, and its readers
+   are layers without padding. That centres the channels of a depthwise convolution's result on each other.
+5. s minimizes the rounding noise that all activations and all weights together add to the scores, weighed by
    :mod:`edgekit.quantize.influence`. It is one smooth problem over all variables: ranges are maxima over channels,
    softened to p-norms, and tied tensors (Concat) count as one range.
 """
@@ -32,9 +35,11 @@ from edgekit.quantize.interpreter import torch_threads
 from edgekit.quantize.minimize import minimize
 from edgekit.quantize.network import LAYERS, Network, Op
 from edgekit.quantize.points import Points, UnionFind
+from edgekit.quantize.ranges import Rescaling
 from edgekit.quantize.statistics import TensorStatistics
 
 _PASSES = frozenset({"Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Flatten", "Split", "Concat", "Add"})
+_SHIFTS = frozenset({"Split", "Concat", "MaxPool", "GlobalAveragePool", "Flatten"})
 _NORM = 16.0
 # No channel is stretched by more than this against its neighbours: a dead channel gains nothing and costs headroom.
 _LARGEST_FACTOR = 64.0
@@ -45,10 +50,14 @@ _WEIGHT_SHARE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Atoms:
-    """``variable``: value name → index of each channel's variable ``[C]``, -1 where s must be 1."""
+    """``variable``: value name → index of each channel's variable ``[C]``, -1 where s must be 1.
+
+    ``shiftable``: for each variable (and last for -1), whether rule 4 lets its channels be shifted.
+    """
 
     variable: Mapping[str, NDArray[np.int64]]
     count: int
+    shiftable: NDArray[np.bool_]
 
 
 def atoms(network: Network) -> Atoms:
@@ -80,7 +89,17 @@ def atoms(network: Network) -> Atoms:
     roots = np.array([ties.find(atom) for atom in range(total)])
     variables = np.unique(roots[roots != 0])
     index = np.where(roots == 0, -1, np.searchsorted(variables, roots))
-    return Atoms({name: index[list(atom_range)] for name, atom_range in span.items()}, len(variables))
+    variable = {name: index[list(atom_range)] for name, atom_range in span.items()}
+    shiftable = np.ones(len(variables) + 1, dtype=bool)
+    shiftable[-1] = False
+    for op in network.ops:
+        if op.kind in LAYERS:
+            if any(op.integers("pads", (0, 0, 0, 0))):
+                shiftable[variable[op.inputs[0]]] = False
+        elif op.kind not in _SHIFTS or op.constants.keys() - {"split"} or not _commutes(op, network):
+            for name in (*op.inputs, *op.outputs):
+                shiftable[variable[name]] = False
+    return Atoms(variable, len(variables), shiftable)
 
 
 def _commutes(op: Op, network: Network) -> bool:
@@ -98,8 +117,8 @@ def _tie(ties: UnionFind[int], first: object, second: object) -> None:
 
 def solve(
     network: Network, points: Points, statistics: Mapping[str, TensorStatistics], influence: Influence, limit: int
-) -> dict[str, tuple[float, ...]]:
-    """Layer name → factor s of each output channel (rule 4)."""
+) -> dict[str, Rescaling]:
+    """Layer name → factor s and shift t of each output channel (rules 4 and 5)."""
     found = atoms(network)
     if found.count == 0:
         return {}
@@ -114,9 +133,25 @@ def solve(
     with torch_threads(1):  # thousands of small operations
         best = minimize(function, np.zeros(found.count), _STEPS)
     scale = np.exp(_bounded(torch.from_numpy(best)).numpy())
-    # float32 factors that are stored, so that applying them again gives the same weights.
-    values = np.concatenate([scale, [1.0]]).astype(np.float32)
-    return {op.name: tuple(values[found.variable[op.output]].tolist()) for op in network.layers}
+    # float32 numbers are what is stored, so that applying them again gives the same weights.
+    values = np.concatenate([scale, [1.0]]).astype(np.float32).astype(np.float64)
+    rescaling = {}
+    for op in network.layers:
+        factor = values[found.variable[op.output]]
+        shift = np.zeros(len(factor), np.float32)
+        if op.output in statistics:
+            seen = statistics[op.output]
+            middle = (seen.channel_low.astype(np.float64) + seen.channel_high) / 2 / factor
+            shift = np.where(_shifted(found, points, statistics, op.output), middle, 0).astype(np.float32)
+        rescaling[op.name] = Rescaling(tuple(factor.tolist()), tuple(shift.tolist()))
+    return rescaling
+
+
+def _shifted(found: Atoms, points: Points, statistics: Mapping[str, TensorStatistics], name: str) -> bool:
+    """Whether every measured tensor that shares the scale of ``name`` can be shifted."""
+    tied = points.members.get(points.group.get(name, ""), ())
+    measured = [member for member in tied if member in statistics]
+    return bool(measured) and all(found.shiftable[found.variable[member]].all() for member in measured)
 
 
 def _bounded(logarithm: torch.Tensor) -> torch.Tensor:
@@ -159,6 +194,11 @@ class _Terms:
             low = np.concatenate([np.maximum(-statistics[name].channel_low, 0) for name in measured])
             cost = np.concatenate([influence.activations[name] for name in measured])
             variable = np.concatenate([found.variable[name] for name in measured])
+            if _shifted(found, points, statistics, measured[0]):
+                # Centred on zero, a channel reaches as far up as down.
+                high = low = np.concatenate(
+                    [(statistics[name].channel_high - statistics[name].channel_low) / 2 for name in measured]
+                )
             self.tensors.append(
                 (
                     torch.from_numpy(np.log(np.maximum(high, 1e-9).astype(np.float64))),
@@ -187,39 +227,45 @@ def _soft_maximum(logarithms: torch.Tensor, dim: int) -> torch.Tensor:
     return torch.exp(torch.logsumexp(logarithms * _NORM, dim) / _NORM)
 
 
-def apply(model: ir.Model, network: Network, factors: Mapping[str, tuple[float, ...]]) -> ir.Model:
-    """A copy of ``model`` with rule 2 carried out; the same network in real numbers."""
+def apply(model: ir.Model, network: Network, rescaling: Mapping[str, Rescaling]) -> ir.Model:
+    """A copy of ``model`` with rules 2 and 4 carried out; the same network in real numbers."""
     copy = model.clone()
     found = atoms(network)
-    factor = np.ones(found.count + 1)
+    factor, shift = np.ones(found.count + 1), np.zeros(found.count + 1)
     for op in network.layers:
-        factor[found.variable[op.output]] = factors[op.name]
-    factor[-1] = 1.0
+        factor[found.variable[op.output]] = rescaling[op.name].factors
+        shift[found.variable[op.output]] = rescaling[op.name].shifts
+    factor[-1], shift[-1] = 1.0, 0.0
     by_output = {node.outputs[0].name: node for node in copy.graph}
     for op in network.layers:
-        made = factor[found.variable[op.output]]
-        read = factor[found.variable[op.inputs[0]]]
+        made, read = found.variable[op.output], found.variable[op.inputs[0]]
         rows, depth = op.weight.shape[:2]
         channel = np.arange(rows)[:, None] // (rows // op.group) * depth + np.arange(depth)[None, :]
-        change = (read[channel] / made[:, None]).reshape(rows, depth, *([1] * (op.weight.ndim - 2)))
+        change = (factor[read[channel]] / factor[made][:, None]).reshape(rows, depth, *([1] * (op.weight.ndim - 2)))
+        weight = op.weight.astype(np.float64) * change
+        put_back = (weight.reshape(rows, depth, -1).sum(2) * shift[read[channel]]).sum(1)
+        # The graph's own bias: the reader may have moved a part of the pixels' mean colour into the network's.
         node = by_output[op.output]
-        # The graph's own numbers: the reader may have moved a part of the pixels' mean colour into a bias.
-        _scale(copy.graph, node, 1, change)
-        _scale(copy.graph, node, 2, 1 / made)
+        _replace(copy.graph, node, 1, weight)
+        _replace(copy.graph, node, 2, _constant_of(node, 2) / factor[made] + put_back - shift[made])
     return copy
 
 
-def _scale(graph: ir.Graph, node: ir.Node, index: int, factor: NDArray[np.float64]) -> None:
-    """Multiplies a constant input of ``node``, giving it a constant of its own where others read the same one."""
-    old = node.inputs[index]
-    if old is None or old.const_value is None:
+def _constant_of(node: ir.Node, index: int) -> NDArray[np.float64]:
+    value = node.inputs[index]
+    if value is None or value.const_value is None:
         raise GraphError(f"layer {node.name!r} needs a constant weight and bias to be equalized")
-    array = (old.const_value.numpy() * factor).astype(np.float32)
-    if len(old.uses()) == 1:
-        old.const_value = ir.tensor(array, name=old.name)
+    return np.asarray(value.const_value.numpy(), dtype=np.float64)
+
+
+def _replace(graph: ir.Graph, node: ir.Node, index: int, array: NDArray[np.float64]) -> None:
+    """Gives ``node`` another constant, one of its own where others read the same."""
+    old = node.inputs[index]
+    if old is not None and len(old.uses()) == 1:
+        old.const_value = ir.tensor(array.astype(np.float32), name=old.name)
         return
     name = f"{node.name}.{('input', 'weight', 'bias')[index]}.equalized"
-    tensor = ir.tensor(array, name=name)
-    value = ir.Value(name=name, shape=old.shape, type=ir.TensorType(ir.DataType.FLOAT), const_value=tensor)
+    tensor = ir.tensor(array.astype(np.float32), name=name)
+    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(ir.DataType.FLOAT), const_value=tensor)
     graph.register_initializer(value)
     node.replace_input_with(index, value)

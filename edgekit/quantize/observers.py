@@ -17,6 +17,8 @@ Observer = Callable[[TensorStatistics], Range]
 
 # Share of the values outside the range on each side; 99.99 % is TensorRT's and ONNX Runtime's customary value.
 _TAIL = 1e-4
+# Fewer calibration images than this have not seen the extremes yet; from here on, what was seen is what will come.
+_ONE_IN = 256
 _ENTROPY_LEVELS = 128
 _CANDIDATES = 48
 
@@ -24,6 +26,21 @@ _CANDIDATES = 48
 def minmax(statistics: TensorStatistics) -> Range:
     """Everything that was seen."""
     return statistics.low, statistics.high
+
+
+def extreme(statistics: TensorStatistics) -> Range:
+    """What one image in :data:`_ONE_IN` will go beyond; never less than what was seen.
+
+    Maxima of many values follow a Gumbel distribution (Fisher and Tippett, 1928); its scale is the standard deviation
+    of the images' own maxima times √6/π, and a level that is m times rarer lies ln m scales further out. The images
+    that were seen reach to about one in their own number.
+    """
+    count = statistics.images
+    variance = np.maximum(statistics.squares / count - np.square(statistics.sums / count), 0)
+    low, high = np.sqrt(6 * variance) / np.pi * max(np.log(_ONE_IN / count), 0.0)
+    seen_low, seen_high = minmax(statistics)
+    # A bound that every image touches, such as a ReLU's zero, stays one.
+    return seen_low - float(low), seen_high + float(high)
 
 
 def moving_average(statistics: TensorStatistics) -> Range:
@@ -95,7 +112,9 @@ def _divergence(counts: NDArray[np.float64], stop: int) -> float:
     return float((p[present] * np.log(p[present] / q[present])).sum())
 
 
+EXTREME = "extreme"
 OBSERVERS: dict[str, Observer] = {
+    EXTREME: extreme,
     "minmax": minmax,
     "moving-average": moving_average,
     "percentile": percentile,

@@ -12,12 +12,12 @@ from edgekit.errors import CalibrationError
 from edgekit.quantize import equalize, influence, points, qdq
 from edgekit.quantize.affine import Affine, from_range
 from edgekit.quantize.analysis import LayerError
-from edgekit.quantize.choose import choose
+from edgekit.quantize.choose import Choice, choose
 from edgekit.quantize.collect import ImageSource, Progress, measure
 from edgekit.quantize.network import Network, read
-from edgekit.quantize.observers import OBSERVERS
+from edgekit.quantize.observers import EXTREME
 from edgekit.quantize.points import Points
-from edgekit.quantize.ranges import Ranges, TensorRange
+from edgekit.quantize.ranges import Ranges, Rescaling, TensorRange
 from edgekit.quantize.reconstruct import reconstruct
 from edgekit.quantize.scheme import Scheme
 from edgekit.quantize.weights import LayerIntegers, round_nearest
@@ -70,25 +70,26 @@ def calibrate(
     """
     network = read(model)
     statistics, digest = measure(model, images, threads=threads, progress=progress)
-    factors: dict[str, tuple[float, ...]] = {}
+    rescaling: dict[str, Rescaling] = {}
     if scheme.equalize:
         where = points.find(network, scheme.keep_float)
         effect = influence.measure(network, images, threads=threads)
-        factors = equalize.solve(network, where, statistics, effect, scheme.weight_limit)
-        model = equalize.apply(model, network, factors)
+        rescaling = equalize.solve(network, where, statistics, effect, scheme.weight_limit)
+    if rescaling:
+        model = equalize.apply(model, network, rescaling)
         statistics, digest = measure(model, images, threads=threads, progress=progress)
     if scheme.observer == "auto":
         network = read(model)
         where = points.find(network, scheme.keep_float)
         chosen = choose(network, where, statistics, images, threads=threads)
     else:
-        chosen = dict.fromkeys(statistics, scheme.observer)
+        chosen = dict.fromkeys(statistics, Choice(scheme.observer))
     tensors = {}
     for value, seen in statistics.items():
-        name = chosen.get(value, "minmax")
-        low, high = OBSERVERS[name](seen)
-        tensors[value] = TensorRange(low, high, seen.low, seen.high, name, seen.coarse_histogram())
-    return Ranges(tensors, len(images), digest, factors)
+        choice = chosen.get(value, Choice(EXTREME))
+        low, high = choice.range(seen)
+        tensors[value] = TensorRange(low, high, seen.low, seen.high, choice.name, seen.coarse_histogram())
+    return Ranges(tensors, len(images), digest, rescaling)
 
 
 def quantize(

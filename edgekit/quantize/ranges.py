@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,14 +31,24 @@ class TensorRange:
     histogram: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Rescaling:
+    """What equalization does to a layer's output channels: divides them by ``factors``, then takes off ``shifts``.
+
+    Whoever reads those channels undoes both, so that the network stays the same in real numbers.
+    """
+
+    factors: tuple[float, ...]
+    shifts: tuple[float, ...]
+
+
 @dataclass(frozen=True)
 class Ranges:
     """Ranges of every measured activation of one lowered graph.
 
     Attributes:
         tensors: value name → range, of the *equalized* graph.
-        equalization: layer name → factor of each of its output channels (empty: not equalized). The layer's outputs
-            are divided by them, and whoever reads those channels multiplies.
+        equalization: layer name → what happened to its output channels (empty: not equalized).
         images: how many images were measured.
         images_sha256: hash of their pixels in order, so that a table is not mistaken for another set's.
     """
@@ -45,7 +56,7 @@ class Ranges:
     tensors: Mapping[str, TensorRange]
     images: int
     images_sha256: str = ""
-    equalization: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    equalization: Mapping[str, Rescaling] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Deterministic JSON text; floats keep every bit."""
@@ -64,7 +75,9 @@ class Ranges:
                 }
                 for name, r in self.tensors.items()
             },
-            "equalization": {name: list(factors) for name, factors in self.equalization.items()},
+            "equalization": {
+                name: {"factors": list(r.factors), "shifts": list(r.shifts)} for name, r in self.equalization.items()
+            },
         }
         return json.dumps(data, separators=(",", ":")).replace('},"', '},\n"') + "\n"
 
@@ -91,13 +104,18 @@ class Ranges:
                 for name, r in data["tensors"].items()
             }
             equalization = {
-                str(name): tuple(float(f) for f in factors) for name, factors in data["equalization"].items()
+                str(name): Rescaling(tuple(map(float, r["factors"])), tuple(map(float, r["shifts"])))
+                for name, r in data["equalization"].items()
             }
             bad = [name for name, r in tensors.items() if not r.low <= r.high]
             if bad:
                 raise ValueError(f"range of {bad[0]!r} is empty or not a number")
-            if any(not 0 < f < float("inf") for factors in equalization.values() for f in factors):
+            if any(not 0 < f < math.inf for r in equalization.values() for f in r.factors):
                 raise ValueError("an equalization factor is not a positive number")
+            if any(
+                not math.isfinite(t) or len(r.shifts) != len(r.factors) for r in equalization.values() for t in r.shifts
+            ):
+                raise ValueError("an equalization shift is not a number")
             return cls(tensors, int(data["images"]), str(data["images_sha256"]), equalization)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CalibrationError(

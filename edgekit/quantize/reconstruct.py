@@ -32,6 +32,9 @@ from edgekit.quantize.weights import LayerIntegers, integer_bias
 _BUDGET_BYTES = 900 * 2**20
 # Images that the figures of the report are measured on.
 _REPORTED = 16
+_NEWTON_STEPS = 2
+# A channel that hardly ever passes its ReLU would need a huge change of bias for a tiny one of its mean.
+_LEAST_SLOPE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,15 +179,16 @@ class _Walk:
         del zeroed
         per_channel = (-1, *([1] * (accumulator.ndim - 2)))
         unit = torch.from_numpy(np.float32(source.scale) * scale)
+        activation = self.network.fused.get(op.output)
         bias = op.bias.astype(np.float64)
         if self.scheme.bias_correction:
             over = tuple(d for d in range(accumulator.ndim) if d != 1)
             now = accumulator.mean(over, dtype=torch.float64) * unit
-            bias = (target.mean(over, dtype=torch.float64) - now).numpy()
+            start = target.mean(over, dtype=torch.float64) - now
+            bias = _match_means(accumulator, unit, target, start, activation).numpy()
         self.layers[op.name] = LayerIntegers(integers, scale, integer_bias(bias, source, scale))
         accumulator += torch.from_numpy(self.layers[op.name].bias.astype(np.float32)).reshape(per_channel)
         accumulator *= unit.reshape(per_channel)
-        activation = self.network.fused.get(op.output)
         if activation is not None:
             accumulator.clamp_(*_bounds(activation))
         self.integers[name] = quantize_tensor(accumulator, result)
@@ -204,6 +208,29 @@ class _Walk:
         got = (self.integers[name][:_REPORTED].to(torch.float32) - affine.zero_point) * affine.scale
         why = explain(real, affine, weights_db, activations_db)
         self.errors.append(LayerError(op.name, op.kind, weights_db, activations_db, sqnr_db(real, got), why))
+
+
+def _match_means(
+    accumulator: torch.Tensor, unit: torch.Tensor, target: torch.Tensor, start: torch.Tensor, activation: Op | None
+) -> torch.Tensor:
+    """The bias, float64 ``[O]``, with which integer and float outputs have equal means after the activation.
+
+    Rounding noise that is zero on average lifts the mean of what passes a ReLU, so that equal means before it are not
+    enough. Newton's method: the slope of the mean is the share of the values that are not clamped.
+    """
+    if activation is None:
+        return start
+    low, high = _bounds(activation)
+    over = tuple(d for d in range(accumulator.ndim) if d != 1)
+    shape = (-1, *([1] * (accumulator.ndim - 2)))
+    wanted = target.clamp(low, high).mean(over, dtype=torch.float64)
+    bias = start
+    for _ in range(_NEWTON_STEPS):
+        before = accumulator * unit.reshape(shape) + bias.to(torch.float32).reshape(shape)
+        after = before.clamp(low, high)
+        free = (before == after).to(torch.float32).mean(over, dtype=torch.float64)
+        bias = bias + (wanted - after.mean(over, dtype=torch.float64)) / free.clamp_min(_LEAST_SLOPE)
+    return bias
 
 
 def _bounds(activation: Op) -> tuple[float, float]:

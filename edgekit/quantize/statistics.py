@@ -25,6 +25,9 @@ class TensorStatistics:
         self.channel_low: NDArray[np.float32] = np.empty(0, np.float32)
         self.channel_high: NDArray[np.float32] = np.empty(0, np.float32)
         self.average: tuple[float, float] = (0.0, 0.0)
+        # Sums and sums of squares of each image's own minimum and maximum.
+        self.sums: NDArray[np.float64] = np.zeros(2, np.float64)
+        self.squares: NDArray[np.float64] = np.zeros(2, np.float64)
         self.histogram: NDArray[np.float64] = np.zeros(BINS, np.float64)
         self.limit = 0.0
 
@@ -43,6 +46,9 @@ class TensorStatistics:
         first = self.images == 0
         self.channel_low = low.min(0) if first else np.minimum(self.channel_low, low.min(0))
         self.channel_high = high.max(0) if first else np.maximum(self.channel_high, high.max(0))
+        extremes = np.stack([low.min(1), high.max(1)]).astype(np.float64)
+        self.sums += extremes.sum(1)
+        self.squares += np.square(extremes).sum(1)
         for one_low, one_high in zip(low.min(1).tolist(), high.max(1).tolist(), strict=True):
             if self.images == 0:
                 self.average = (one_low, one_high)
