@@ -24,7 +24,7 @@ UNIT_RGB = Normalization("rgb", std=(255.0, 255.0, 255.0))
 # 0.18 for the right activation and above 0.42 for the wrong one; random ones are above 0.8 in both.
 INPUT_FITS = 0.1
 ACTIVATION_FITS = 0.6
-ACTIVATION_MARGIN = 0.6
+ACTIVATION_MARGIN = 0.75
 
 # Correlation of natural pixels: 0.96 to the power of their distance in pixels, 0.93 between colour channels.
 _NEIGHBOUR, _CHANNEL = 0.96, 0.93

@@ -51,7 +51,9 @@ def _activation(weights: Mapping[str, Tensor], hint: str) -> tuple[Activation, t
     Only where they do not tell (weights that were never trained) does the file's own name decide: nothing in the file
     can.
     """
-    units = [name.removesuffix("branch2.1.weight") for name in weights if name.endswith("branch2.1.weight")]
+    # Not stage 4: on maps of 7 × 7 the zeros of the border, which the estimate leaves out, weigh too much.
+    layers = [name for name in weights if re.fullmatch(r"stage[23]\.\d+\.branch2\.1\.weight", name)]
+    units = [name.removesuffix("branch2.1.weight") for name in layers]
     swish = is_swish(
         (
             weights[f"{unit}branch2.1.weight"],
