@@ -12,27 +12,33 @@ from edgekit.runtime.results import UNKNOWN, Prediction
 
 Scores = NDArray[np.float32]
 
+_SORTED_WHOLE = 128  # so few classes are sorted whole in less time than it takes to choose among them
 
-def softmax(scores: Scores) -> Scores:
-    """Logits float32 ``[classes]`` as probabilities, in place."""
-    with np.errstate(invalid="ignore"):  # an infinite logit becomes NaN, which the caller looks for
-        np.subtract(scores, scores.max(), out=scores)
-        np.exp(scores, out=scores)
-        np.divide(scores, scores.sum(), out=scores)
+
+# After each frame the engine has emptied the caches, and every NumPy call costs tens of microseconds: few calls are
+# what counts below, not few operations.
+
+
+def softmax(scores: Scores, highest: float | None = None) -> Scores:
+    """Logits float32 ``[classes]`` as probabilities, in place; ``highest`` is their maximum, if known."""
+    np.subtract(scores, scores.max() if highest is None else highest, out=scores)
+    np.exp(scores, out=scores)
+    np.multiply(scores, 1.0 / float(scores.sum()), out=scores)
     return scores
 
 
 def top_k(scores: Scores, labels: Sequence[str], k: int) -> tuple[Prediction, ...]:
     """The k best classes, best first; equal scores in the order of their index."""
     k = min(k, scores.size)
-    if k < scores.size:
+    if scores.size <= _SORTED_WHOLE:
+        order = np.argsort(-scores, kind="stable")[:k]
+    else:
         # Everything from the k-th best score up, so that ties are settled by index rather than by luck.
         floor = np.partition(scores, scores.size - k)[scores.size - k]
         candidates = np.flatnonzero(scores >= floor)
-    else:
-        candidates = np.arange(scores.size)
-    order = candidates[np.argsort(-scores[candidates], kind="stable")][:k]
-    return tuple(Prediction(int(index), labels[index], float(scores[index])) for index in order)
+        order = candidates[np.argsort(-scores[candidates], kind="stable")][:k]
+    best = zip(order.tolist(), scores[order].tolist(), strict=True)
+    return tuple(Prediction(index, labels[index], score) for index, score in best)
 
 
 class Decider:

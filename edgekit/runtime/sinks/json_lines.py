@@ -9,6 +9,8 @@ from edgekit.runtime.frames import Image
 from edgekit.runtime.results import Result, Session, Summary
 from edgekit.runtime.sinks.base import Sink
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 
 class JsonLines(Sink):
     """Args: stream: where lines go, each written and flushed at once, so that a pipe sees every answer as it comes."""
@@ -30,5 +32,5 @@ class JsonLines(Sink):
         self._write({"summary": summary.to_dict()})
 
     def _write(self, line: object) -> None:
-        self._stream.write(json.dumps(line, ensure_ascii=False, separators=(", ", ": ")) + "\n")
+        self._stream.write(_encode(line) + "\n")
         self._stream.flush()

@@ -16,6 +16,8 @@ from edgekit.runtime.sinks.base import Sink
 
 _log = logging.getLogger(__name__)
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 _FLUSH_S = 1.0
 _RETRY_S = 10.0
 
@@ -83,7 +85,7 @@ class JsonlFile(Sink):
             _log.warning("%s: %d lines of telemetry were lost", self._path, self.lost)
 
     def _write(self, line: object) -> None:
-        data = json.dumps(line, ensure_ascii=False, separators=(", ", ": ")).encode() + b"\n"
+        data = _encode(line).encode() + b"\n"
         now = self._clock()
         if self._retry_at is not None and now < self._retry_at:
             self.lost += 1
