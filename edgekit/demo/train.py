@@ -56,9 +56,9 @@ _HELD_OUT_SEED = 7
 class Recipe:
     """What one round is.
 
-    The committed weights are those of one round with 16,000 scenes, 5 epochs at 128 pixels (learning rate 4e-3) and 2.5
-    at 224 (1e-3), and an EMA of 0.998, on scenes slightly harsher than today's. A shorter average follows the last
-    steps better, and a second round brings scenes that the network has not seen.
+    The committed weights are those of two rounds: the second with these numbers, the first with 16,000 scenes, 5 epochs
+    at 128 pixels (learning rate 4e-3) and 2.5 at 224, and an EMA of 0.998, on scenes slightly harsher than today's.
+    Top-1 on the 650 held-out scenes of ``edgekit.demo.heldout``: 97.5 % after the first, 98.9 % after the second.
     """
 
     scenes: int = 14_000
