@@ -1,7 +1,7 @@
 """What runs on the emulated board (``python3 -m edgekit.emulate.inside``): device-side code only.
 
-verify BUNDLE ENGINE OUT     writes OUT/verify-ENGINE.json and the engine's answers, OUT/answers-ENGINE.npy
-invoke MODEL ENGINE N        loads a model file and runs it N times, one thread, for the instruction counter
+    verify BUNDLE ENGINE N OUT   on the first N goldens; writes OUT/verify-ENGINE.json and OUT/answers-ENGINE.npy
+    invoke MODEL ENGINE N        loads a model file and runs it N times, one thread, for the instruction counter
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 
-def verify(bundle: Path, engine: str, out: Path) -> None:
+def verify(bundle: Path, engine: str, count: int, out: Path) -> None:
     import numpy as np
 
     from edgekit.bundle.golden import Expected
@@ -20,7 +20,7 @@ def verify(bundle: Path, engine: str, out: Path) -> None:
     def keep(answers: Expected) -> None:
         np.save(out / f"answers-{engine}.npy", answers.raw)
 
-    report = verify_here(bundle, engines=[engine], threads=1, keep=keep)
+    report = verify_here(bundle, engines=[engine], threads=1, count=count, keep=keep)
     (out / f"verify-{engine}.json").write_text(json.dumps(report.to_dict()), "utf-8")
 
 
@@ -37,8 +37,8 @@ def invoke(model: Path, name: str, count: int) -> None:
 
 def main(arguments: list[str]) -> int:
     match arguments:
-        case ["verify", bundle, engine, out]:
-            verify(Path(bundle), engine, Path(out))
+        case ["verify", bundle, engine, count, out]:
+            verify(Path(bundle), engine, int(count), Path(out))
         case ["invoke", model, engine, count]:
             invoke(Path(model), engine, int(count))
         case _:

@@ -128,7 +128,21 @@ def run(
         cpuinfo.write(machine.cpuinfo)
         cpuinfo.flush()
         binds = [part for host, there in {qemu.path: "/qemu", **(mounts or {})}.items() for part in (str(host), there)]
-        command = [*_namespaces(), "sh", "-c", _ENTER, "sh", str(root.path), cpuinfo.name, *binds, "--", *qemu.command]
+        # Whoever kills this process, a closed terminal or a scheduler, ends the emulation too.
+        die = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        command = [
+            *die,
+            *_namespaces(),
+            "sh",
+            "-c",
+            _ENTER,
+            "sh",
+            str(root.path),
+            cpuinfo.name,
+            *binds,
+            "--",
+            *qemu.command,
+        ]
         command += ["-cpu", machine.cpu]
         command += [part for name, value in variables.items() for part in ("-E", f"{name}={value}")]
         command += ["-plugin", f"file={plugin}"] if plugin else []

@@ -43,6 +43,7 @@ def verify(
     threads: int | None = None,
     sample: TakeSample | None = None,
     family: str | None = None,
+    count: int | None = None,
     keep: Callable[[Expected], None] | None = None,
 ) -> VerifyReport:
     """Checks files, manifest, engine versions, goldens and budgets.
@@ -53,6 +54,7 @@ def verify(
         threads: per engine; None takes the target profile's.
         sample: measures latency and memory of one engine (``edgekit.evaluate.sample.take``); None leaves both out.
         family: the instruction-set family that runs here; None asks the machine.
+        count: only so many goldens, the first; None takes all.
         keep: is given each engine's own answers, for those who want to record them.
 
     Raises:
@@ -70,7 +72,7 @@ def verify(
         return VerifyReport(path, opened.sha256, checks, ())
     checks = (Check("files", True, f"{len(opened.manifest.files)} files have the manifest's hashes"),)
     checks += _inside_the_models(opened)
-    golden, family = opened.golden(), family or isa_family()
+    golden, family = opened.golden(count), family or isa_family()
     results = []
     for name in _runnable(opened, golden, engines):
         result = _run(opened, golden, name, threads, family, keep)
