@@ -45,7 +45,7 @@ def fit_weights(
     scales = scales.to(torch.float32).to(torch.float64)  # [G, shares, R]
     rows = scales.reshape(groups, -1)
     tiled = weight.repeat(1, len(shares), 1)
-    integers = rounding.round_columns(tiled, hessian, rows, limit)
+    integers = rounding.round_rows(tiled, hessian, rows, limit)
     error = rounding.quadratic_error(integers * rows[:, :, None] - tiled, hessian).reshape(groups, len(shares), -1)
     best = error.argmin(1, keepdim=True)
     chosen = torch.take_along_dim(integers.reshape(groups, len(shares), -1, weight.shape[-1]), best[..., None], 1)

@@ -53,6 +53,14 @@ def round_columns(weight: torch.Tensor, hessian: torch.Tensor, scale: torch.Tens
     return integers.transpose(1, 2)[groups, back].transpose(1, 2)
 
 
+def round_rows(weight: torch.Tensor, hessian: torch.Tensor, scale: torch.Tensor, limit: int) -> torch.Tensor:
+    """:func:`round_columns`, or nearest rounding for rows where that is closer (errors that hit the limit cannot move)."""
+    columns, plain = round_columns(weight, hessian, scale, limit), nearest(weight, scale, limit)
+    real = scale[:, :, None]
+    better = quadratic_error(columns * real - weight, hessian) <= quadratic_error(plain * real - weight, hessian)
+    return torch.where(better[:, :, None], columns, plain)
+
+
 def nearest(weight: torch.Tensor, scale: torch.Tensor, limit: int) -> torch.Tensor:
     """Nearest integers, ties to even."""
     return torch.clamp(torch.round(weight / scale[:, :, None]), -limit, limit)

@@ -55,8 +55,10 @@ def test_the_walk_sees_the_integers_that_onnx_runtime_computes(
     for optimize in (False,) if scheme.keep_float else (False, True):
         for value, got in zip(names, run(made.model, images, names, optimize), strict=True):
             difference = np.abs(got.astype(int) - seen[value[:-2]].astype(int))
-            assert difference.max() <= 1, value
-            assert (difference > 0).mean() < 0.05, value  # ties of pooled halves and quarters
+            # Averages of four integers often end in halves, which are rounded either way; what follows inherits that.
+            pooled = value.split(".")[0] in ("mean", "pooled", "features", "logits", "scores")
+            assert difference.max() <= (2 if pooled else 1), value
+            assert (difference > 0).mean() < (0.2 if pooled else 0.01), value
 
 
 def test_bias_correction_makes_the_means_agree(shuffle_model: ir.Model, images: Images, run: Run) -> None:
