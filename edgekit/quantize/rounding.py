@@ -54,7 +54,7 @@ def round_columns(weight: torch.Tensor, hessian: torch.Tensor, scale: torch.Tens
 
 
 def round_rows(weight: torch.Tensor, hessian: torch.Tensor, scale: torch.Tensor, limit: int) -> torch.Tensor:
-    """:func:`round_columns`, or nearest rounding for rows where that is closer (errors that hit the limit cannot move)."""
+    """:func:`round_columns`, or nearest rounding where that is closer: errors that hit the limit cannot move on."""
     columns, plain = round_columns(weight, hessian, scale, limit), nearest(weight, scale, limit)
     real = scale[:, :, None]
     better = quadratic_error(columns * real - weight, hessian) <= quadratic_error(plain * real - weight, hessian)
