@@ -47,7 +47,7 @@ def describe(what: str, target: str | None = None) -> Description:
 
     path = Path(what)
     profile = None if target is None else config.load_target(target)
-    if path.is_dir() or _is_tflite(path):
+    if (path / "manifest.json").is_file() or _is_tflite(path):
         return describe_model(path, profile)
     from edgekit import checkpoints
 
