@@ -150,7 +150,10 @@ def _compare(
         return judge(result, raw, own, tolerance.same if same_version else tolerance.other)
     # Nobody recorded this engine on this kind of machine. Every recorded kernel computed the same numbers, in whichever
     # format, and this one rounds like one of them: the one that fits best.
-    judged = [judge(result, raw, expected, tolerance.other) for expected in golden.expected]
+    # tflite-runtime has no XNNPACK; on 32-bit ARM its kernels are the recorded fixed-point ones, elsewhere others.
+    others = engine.name == "tflite-runtime" and family != "armv7l"
+    allowed = tolerance.second_kind if others else tolerance.other
+    judged = [judge(result, raw, expected, allowed) for expected in golden.expected]
     return min(judged, key=lambda one: (len(one.problems), one.worst))
 
 

@@ -253,6 +253,11 @@ def test_the_tolerance_is_twice_the_spread_between_kernels_of_one_kind() -> None
     assert Tolerance.from_dict(json.loads(json.dumps(tolerance.to_dict()))) == tolerance
 
 
+def test_other_fixed_point_kernels_may_be_as_far_as_the_kinds_are_apart() -> None:
+    assert Tolerance(1, 6, spread=3, fixed_point=13).second_kind == 20
+    assert Tolerance(1, 6, spread=3).second_kind == 6
+
+
 def test_one_engine_alone_is_measured_against_the_fixed_point_kernels() -> None:
     one = np.array([[2, -8]], np.int8)
     assert derive(golden_of(one, fixed_point=one + np.int8(5))) == Tolerance(1, 10, spread=None, fixed_point=5)
