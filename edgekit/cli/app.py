@@ -72,7 +72,17 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     words = [word for word in words if word != "--debug"]
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s" if debug else "edgekit: %(message)s")
     logging.getLogger("edgekit").setLevel(logging.DEBUG if debug else logging.WARNING)
-    sys.exit(guarded(lambda: app(args=words, prog_name="edgekit", standalone_mode=True), debug=debug))
+    _leave(guarded(lambda: app(args=words, prog_name="edgekit", standalone_mode=True), debug=debug))
+
+
+def _leave(code: int) -> NoReturn:
+    """Exits; at once where a thread is stuck in a camera driver, which could abort the process while Python ends."""
+    attempt = sys.modules.get("edgekit.runtime.capture.attempt")
+    if attempt is not None and attempt.blocked():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def guarded(command: Callable[[], object], *, debug: bool) -> int:

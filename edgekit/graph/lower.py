@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekit.contracts import ImageContract, Normalization
+from edgekit.graph.align import align
 from edgekit.graph.fold_affine import fold_affine
 from edgekit.graph.front import fold_normalization
 from edgekit.graph.network import Network, prune
@@ -62,6 +63,7 @@ def lower(
         network = fold_normalization(network, normalization)
         network = fold_affine(network)
     network = tidy(network)
+    network = align(network)
     lowered = rebuild(network, pixels=normalization is not None)
     return Lowered(
         model=lowered,

@@ -94,14 +94,15 @@ def _word(value: object) -> str:
 
 def source_dict(f: Findings) -> dict[str, Any]:
     """The checkpoint, for the manifest and for JSON."""
+    facts = checkpoints.describe(f.checkpoint)
     return {
         "file": f.checkpoint.path.name,
         "sha256": f.checkpoint.sha256,
         "family": f.checkpoint.family,
         "architecture": architecture(f.checkpoint),
         "network": network(f.checkpoint),
-        "params": f.cost.params,
-        "macs": f.cost.macs,
+        "params": facts.get("params", f.cost.params),
+        "macs": facts.get("macs", f.cost.macs),
         "normalization": f.checkpoint.normalization.to_dict(),
     }
 
@@ -127,6 +128,7 @@ def accuracy_dict(f: Findings) -> dict[str, Any]:
 def record(f: Findings, artifacts: tuple[Artifact, ...]) -> BuildRecord:
     """What report.html and the terminal show."""
     chosen = f.pictures.chosen
+    source = source_dict(f)
     parity = [
         Parity(f"float ONNX against {f.parity.reference}", f.parity.n, relative_error=f.parity.relative_error),
     ]
@@ -139,8 +141,8 @@ def record(f: Findings, artifacts: tuple[Artifact, ...]) -> BuildRecord:
             f.checkpoint.sha256,
             f.checkpoint.family,
             architecture(f.checkpoint),
-            f.cost.params,
-            f.cost.macs,
+            source["params"],
+            source["macs"],
         ),
         target=f.order.target,
         precision=f.order.precision,
