@@ -11,7 +11,9 @@
 ``calibrate`` streams over the images in bounded memory; ``Ranges.to_json``/``from_json``/``load`` keep the table so
 that a build repeats bit for bit. ``quantize`` needs the images again while ``scheme.needs_images`` (bias correction and
 second-moment rounding look at layers' inputs); with those switched off, ranges alone are enough. Neither modifies the
-float graph. ``images`` may be any object with ``len`` and slicing that yields uint8 batches.
+float graph. ``keep_float`` finds the fewest layers to leave in float when int8 alone misses a gate, and
+``shield_float_layers`` keeps ONNX Runtime from rounding those. ``images`` may be any object with ``len`` and slicing
+that yields uint8 batches.
 """
 
 from edgekit.quantize.affine import Affine
@@ -19,6 +21,8 @@ from edgekit.quantize.analysis import LayerError
 from edgekit.quantize.quantizer import QuantizedGraph, calibrate, quantize
 from edgekit.quantize.ranges import Ranges, TensorRange
 from edgekit.quantize.scheme import PLAIN, Scheme, for_isa
+from edgekit.quantize.sensitivity import Suspect, keep_float, rank
+from edgekit.quantize.shield import shield_float_layers
 
 __all__ = [
     "PLAIN",
@@ -27,8 +31,12 @@ __all__ = [
     "QuantizedGraph",
     "Ranges",
     "Scheme",
+    "Suspect",
     "TensorRange",
     "calibrate",
     "for_isa",
+    "keep_float",
     "quantize",
+    "rank",
+    "shield_float_layers",
 ]

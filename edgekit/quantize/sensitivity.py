@@ -1,0 +1,128 @@
+"""Which layers to keep in float when int8 alone misses its gate: the fewest that meet it.
+
+A layer kept in float still reads and writes integers where its neighbours do, so that by itself it saves little. What
+costs is the rounding of a *value*, and that goes only when its maker and all its readers are float. Candidates are
+therefore values; each stands for the layers around it. They are tried in the order of the noise that their rounding
+adds to the scores (:mod:`edgekit.quantize.influence`), worst first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from edgekit.quantize import equalize, influence, points
+from edgekit.quantize.collect import ImageSource
+from edgekit.quantize.network import Network, read
+from edgekit.quantize.quantizer import QuantizedGraph, quantize
+from edgekit.quantize.ranges import Ranges
+from edgekit.quantize.scheme import Scheme
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A value whose rounding costs accuracy.
+
+    Attributes:
+        value: its name.
+        layers: names of the nodes that must be float for it to be (what ``keep_float`` takes).
+        share: its part of all the noise that activations' rounding is predicted to add to the scores, 0–1.
+    """
+
+    value: str
+    layers: tuple[str, ...]
+    share: float
+
+
+def rank(model: ir.Model, quantized: QuantizedGraph, images: ImageSource, *, threads: int = 2) -> tuple[Suspect, ...]:
+    """Values that could be float, worst first.
+
+    Args:
+        model: the lowered float graph that ``quantized`` was made from.
+    """
+    network = read(model)
+    if quantized.ranges.equalization:
+        network = read(equalize.apply(model, network, quantized.ranges.equalization))
+    effect = influence.measure(network, images, threads=threads)
+    noise = {
+        name: quantized.affine[name].scale ** 2 / 12 * float(effect.activations[name].sum())
+        for name in points.observed(network)
+        if name in quantized.affine
+    }
+    total = sum(noise.values()) or 1.0
+    found = [
+        Suspect(name, layers, cost / total)
+        for name, cost in sorted(noise.items(), key=lambda item: -item[1])
+        if (layers := _around(network, name))
+    ]
+    return tuple(found)
+
+
+def _around(network: Network, name: str) -> tuple[str, ...]:
+    """The nodes to keep in float for value ``name`` to be float; empty where one of them only moves integers."""
+    allowed = set(points.can_stay_float(network))
+    made = network.producer[name]
+    for value, activation in network.fused.items():
+        if activation.output == name:
+            made = network.producer[value]
+    names = [made.name, *(user.name for user in network.consumers.get(name, ()))]
+    return tuple(dict.fromkeys(names)) if allowed.issuperset(names) else ()
+
+
+def keep_float(
+    model: ir.Model,
+    ranges: Ranges,
+    scheme: Scheme,
+    images: ImageSource,
+    meets: Callable[[QuantizedGraph], bool],
+    *,
+    most: int = 6,
+    threads: int = 2,
+) -> tuple[QuantizedGraph, tuple[Suspect, ...]]:
+    """The quantized graph with the fewest float layers found that meets the gate.
+
+    Args:
+        meets: judges a quantized graph, e.g. by its agreement with float on held-out pictures.
+        most: give up after this many suspects.
+
+    Returns:
+        The graph (the one with every suspect in float if none met the gate) and the suspects kept in float: none if
+        int8 alone meets the gate.
+    """
+    made = quantize(model, ranges, scheme, images, threads=threads)
+    if meets(made):
+        return made, ()
+    suspects = rank(model, made, images, threads=threads)[:most]
+    kept: tuple[Suspect, ...] = ()
+    for suspect in suspects:
+        kept = (*kept, suspect)
+        made = _with(model, ranges, scheme, images, kept, threads)
+        log.info("kept %s in float (%.0f %% of the noise)", ", ".join(suspect.layers), 100 * suspect.share)
+        if meets(made):
+            break
+    else:
+        return made, kept
+    # The last one added was needed; those before it may not be any more.
+    for suspect in kept[:-1]:
+        fewer = tuple(other for other in kept if other is not suspect)
+        trial = _with(model, ranges, scheme, images, fewer, threads)
+        if meets(trial):
+            made, kept = trial, fewer
+    return made, kept
+
+
+def _with(
+    model: ir.Model,
+    ranges: Ranges,
+    scheme: Scheme,
+    images: ImageSource,
+    kept: tuple[Suspect, ...],
+    threads: int,
+) -> QuantizedGraph:
+    names = dict.fromkeys((*scheme.keep_float, *(layer for suspect in kept for layer in suspect.layers)))
+    return quantize(model, ranges, replace(scheme, keep_float=tuple(names)), images, threads=threads)
