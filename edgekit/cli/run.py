@@ -23,6 +23,12 @@ class OnEnd(StrEnum):
     wait = "wait"
 
 
+class PixelFormat(StrEnum):
+    bgr24 = "bgr24"
+    rgb24 = "rgb24"
+    gray = "gray"
+
+
 class Flip(StrEnum):
     none = "none"
     horizontal = "horizontal"
@@ -57,6 +63,13 @@ def run(
     fourcc: Annotated[
         str | None, typer.Option("--fourcc", help="Pixel format asked of the camera, such as MJPG.")
     ] = None,
+    pixel_format: Annotated[
+        PixelFormat | None, typer.Option("--pixel-format", help="Of raw frames on standard input (`--camera -`).")
+    ] = None,
+    retry: Annotated[
+        bool,
+        typer.Option("--retry", help="Keep trying when a camera cannot be opened at the start, instead of ending."),
+    ] = False,
     smoothing: Annotated[
         float | None, typer.Option("--smoothing", help="Weight of the newest frame in the running mean; 1: none.")
     ] = None,
@@ -88,7 +101,8 @@ def run(
         "camera": camera, "bundle": bundle, "engine": engine, "threads": threads, "max_frames": max_frames,
         "max_seconds": max_seconds, "top_k": top_k, "max_fps": max_fps, "every": every, "roi": roi, "rotate": rotate,
         "flip": None if flip is None else flip.value,
-        "width": width, "height": height, "fps": fps, "fourcc": fourcc, "smoothing": smoothing,
+        "width": width, "height": height, "fps": fps, "fourcc": fourcc, "retry": retry or None,
+        "pixel_format": None if pixel_format is None else pixel_format.value, "smoothing": smoothing,
         "threshold": threshold, "hysteresis": hysteresis, "on_end": None if on_end is None else on_end.value,
         "stall_timeout": stall_timeout, "telemetry": telemetry, "metrics_port": metrics_port, "view_port": view_port,
         "view_host": view_host, "verify": False if no_verify else None,

@@ -75,14 +75,16 @@ def run_settings(flags: Mapping[str, Any], deploy: Path = Path("deploy.yaml")) -
 def _camera(source: str, values: Mapping[str, Any], profile: Mapping[str, Any]) -> CameraOptions:
     keys = ("width", "height", "fps", "fourcc")
     device = source.isdigit() or source.startswith("/dev/")
-    return CameraOptions(source, **{**(_some(profile, *keys) if device else {}), **_some(values, *keys)})
+    asked = {**(_some(profile, *keys) if device else {}), **_some(values, *keys, "pixel_format")}
+    return CameraOptions(source, **asked)
 
 
 def _resilience(profile: Mapping[str, Any], values: Mapping[str, Any]) -> Resilience:
     known = {**profile, **({"stall_timeout_s": values["stall_timeout"]} if "stall_timeout" in values else {})}
     names = {"reconnect_min_s": "initial_delay_s", "reconnect_max_s": "longest_delay_s"}
     keys = ("stall_timeout_s", "open_timeout_s", *names)
-    return Resilience(**{names.get(key, key): value for key, value in _some(known, *keys).items()})
+    known = {names.get(key, key): value for key, value in _some(known, *keys).items()}
+    return Resilience(**known, retry_first=values.get("retry", False))
 
 
 def _some(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
