@@ -44,8 +44,8 @@ _NORM = 16.0
 # No channel is stretched by more than this against its neighbours: a dead channel gains nothing and costs headroom.
 _LARGEST_FACTOR = 64.0
 _STEPS = 60
-# Second-moment rounding takes back part of the weights' rounding noise that influence predicts for nearest rounding.
-_WEIGHT_SHARE = 0.5
+# Second-moment rounding takes back most of the rounding noise that influence predicts for nearest weights.
+_WEIGHT_SHARE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
