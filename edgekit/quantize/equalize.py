@@ -36,6 +36,7 @@ from edgekit.quantize.minimize import minimize
 from edgekit.quantize.network import LAYERS, Network, Op
 from edgekit.quantize.points import Points, UnionFind
 from edgekit.quantize.ranges import Rescaling
+from edgekit.quantize.scheme import Rounding, Scheme
 from edgekit.quantize.statistics import TensorStatistics
 
 _PASSES = frozenset({"Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Flatten", "Split", "Concat", "Add"})
@@ -44,8 +45,8 @@ _NORM = 16.0
 # No channel is stretched by more than this against its neighbours: a dead channel gains nothing and costs headroom.
 _LARGEST_FACTOR = 64.0
 _STEPS = 60
-# Second-moment rounding takes back most of the rounding noise that influence predicts for nearest weights.
-_WEIGHT_SHARE = 0.1
+# What is left of the weights' rounding noise that influence predicts: second-moment rounding takes back most of it.
+WEIGHT_NOISE: dict[Rounding, float] = {"nearest": 1.0, "second-moment": 0.1}
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,13 +117,13 @@ def _tie(ties: UnionFind[int], first: object, second: object) -> None:
 
 
 def solve(
-    network: Network, points: Points, statistics: Mapping[str, TensorStatistics], influence: Influence, limit: int
+    network: Network, points: Points, statistics: Mapping[str, TensorStatistics], influence: Influence, scheme: Scheme
 ) -> dict[str, Rescaling]:
     """Layer name → factor s and shift t of each output channel (rules 4 and 5)."""
     found = atoms(network)
     if found.count == 0:
         return {}
-    terms = _Terms(network, points, statistics, influence, found, limit)
+    terms = _Terms(network, points, statistics, influence, found, scheme)
 
     def function(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         logarithm = torch.tensor(point, requires_grad=True)
@@ -169,9 +170,10 @@ class _Terms:
         statistics: Mapping[str, TensorStatistics],
         influence: Influence,
         found: Atoms,
-        limit: int,
+        scheme: Scheme,
     ) -> None:
-        self.limit = limit
+        self.limit = scheme.weight_limit
+        self.weight_noise = WEIGHT_NOISE[scheme.rounding]
         self.layers = []
         for op in network.layers:
             if op.name in points.float_ops:
@@ -218,7 +220,7 @@ class _Terms:
         for magnitude, largest, weighs, inputs in self.layers:
             log_s = every[inputs]
             step = _soft_maximum(magnitude + log_s, 1) * largest / self.limit
-            total = total + _WEIGHT_SHARE * (step.square() / 12 * (weighs * torch.exp(-2 * log_s)).sum(1)).sum()
+            total = total + self.weight_noise * (step.square() / 12 * (weighs * torch.exp(-2 * log_s)).sum(1)).sum()
         return total
 
 

@@ -74,7 +74,7 @@ def calibrate(
     if scheme.equalize:
         where = points.find(network, scheme.keep_float)
         effect = influence.measure(network, images, threads=threads)
-        rescaling = equalize.solve(network, where, statistics, effect, scheme.weight_limit)
+        rescaling = equalize.solve(network, where, statistics, effect, scheme)
     if rescaling:
         model = equalize.apply(model, network, rescaling)
         statistics, digest = measure(model, images, threads=threads, progress=progress)
