@@ -54,6 +54,4 @@ class Normalization:
 
 
 # torchvision.models: mean and std of ImageNet in 0–1 units, times 255.
-IMAGENET = Normalization(
-    "rgb", (0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255)
-)
+IMAGENET = Normalization("rgb", (0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255))

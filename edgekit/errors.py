@@ -86,7 +86,7 @@ class BundleError(InputError):
     pass
 
 
-class CheckFailed(EdgekitError):
+class CheckFailed(EdgekitError):  # noqa: N818 - it failed nothing: the answer is no
     exit_code = 1
 
 

@@ -33,7 +33,9 @@ class Run:
     top_k: int = setting("classes in a result", 5, low=1, high=1000)
     max_fps: float | None = setting("upper limit of results per second", None, low=0.01, high=1000)
     every: int = setting("classify every Nth frame", 1, low=1, high=100000)
-    smoothing: float = setting("weight of the newest frame in the running mean of the scores; 1: none", 1.0, low=0.001, high=1)
+    smoothing: float = setting(
+        "weight of the newest frame in the running mean of scores; 1: none", 1.0, low=0.001, high=1
+    )
     threshold: float = setting("least probability of an answer; below it the answer is unknown", 0.0, low=0, high=1)
     hysteresis: float = setting("by how much another label must win to replace the current one", 0.0, low=0, high=1)
     roi: str | None = setting(

@@ -1,7 +1,7 @@
 """What runs on the emulated board (``python3 -m edgekit.emulate.inside``): device-side code only.
 
-    verify BUNDLE ENGINE N OUT   on the first N goldens; writes OUT/verify-ENGINE.json and OUT/answers-ENGINE.npy
-    invoke MODEL ENGINE N        loads a model file and runs it N times, one thread, for the instruction counter
+verify BUNDLE ENGINE N OUT   on the first N goldens; writes OUT/verify-ENGINE.json and OUT/answers-ENGINE.npy
+invoke MODEL ENGINE N        loads a model file and runs it N times, one thread, for the instruction counter
 """
 
 from __future__ import annotations
