@@ -30,6 +30,8 @@ from edgekit.quantize.scheme import Scheme
 from edgekit.quantize.weights import LayerIntegers, integer_bias
 
 _BUDGET_BYTES = 600 * 2**20
+# More images than this add time and nothing else: 128 and 256 differ by less than 0.1 dB at the scores.
+_MOST_IMAGES = 128
 # Images that the figures of the report are measured on.
 _REPORTED = 16
 # Images on which means after the activation are matched. Both sides see the same ones, so few are enough.
@@ -57,7 +59,7 @@ def images_for(network: Network, available: int, wanted: int) -> int:
         now = 5 * sum(network.elements[name] for name in live) + 8 * sum(network.elements[name] for name in op.outputs)
         peak = max(peak, now)
         live -= forget.get(op.name, set())
-    return max(1, min(available, wanted, _BUDGET_BYTES // peak))
+    return max(1, min(available, wanted, _MOST_IMAGES, _BUDGET_BYTES // peak))
 
 
 def quantize_tensor(value: torch.Tensor, affine: Affine) -> torch.Tensor:
@@ -80,7 +82,7 @@ def reconstruct(
 
     Args:
         affine: representative of each tied group → its quantization.
-        images: uint8 ``[N, H, W, 3]``; at most ``scheme.images`` of them are used, fewer on very wide networks.
+        images: uint8 ``[N, H, W, 3]``; at most ``scheme.images`` and 128 of them are used, fewer on very wide networks.
         progress: called with (operators done, operators in all).
     """
     with torch_threads(threads), torch.no_grad():

@@ -102,7 +102,7 @@ def test_figures_of_every_layer(shuffle_model: ir.Model, images: Images) -> None
 
 def test_wide_networks_use_fewer_images(shuffle_model: ir.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     network = read(shuffle_model)
-    assert walking.images_for(network, 1000, 256) == 256
+    assert walking.images_for(network, 1000, 256) == 128
     assert walking.images_for(network, 40, 256) == 40
     monkeypatch.setattr(walking, "_BUDGET_BYTES", 1_000_000)
     assert 1 <= walking.images_for(network, 1000, 256) < 100
