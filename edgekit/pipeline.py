@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgekit import bundle, graph, quantize
+from edgekit import bundle, graph
 from edgekit.bundle import Bundle
 from edgekit.report import terminal
 from edgekit.report.cost import cost
-from edgekit.steps import convert, judgement, models, proof, publish, source, summary
+from edgekit.steps import convert, judgement, models, proof, publish, selective, source, summary
 from edgekit.steps.order import Order
 from edgekit.steps.pictures import read_pictures
 from edgekit.steps.summary import Findings
@@ -64,7 +64,7 @@ def build(order: Order, listener: Listener | None = None) -> Built:
         with watch.stage("calibrate") as progress:
             ranges = convert.ranges_of(order, lowered, pictures.pixels, scheme, progress)
         with watch.stage("quantize") as progress:
-            quantized = quantize.quantize(lowered.model, ranges, scheme, pictures.pixels, progress=progress)
+            quantized = selective.quantized(order, checkpoint, labels, lowered, ranges, scheme, pictures, progress)
     with watch.stage("emit"):
         emitted = models.emit_all(order, checkpoint, labels, lowered, quantized)
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:

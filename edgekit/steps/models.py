@@ -15,7 +15,7 @@ from edgekit.checkpoints import Checkpoint
 from edgekit.emit import ModelMeta
 from edgekit.graph import Lowered
 from edgekit.labels import Label
-from edgekit.quantize import Affine, QuantizedGraph
+from edgekit.quantize import Affine, QuantizedGraph, shield_float_layers
 from edgekit.steps.order import Order
 
 
@@ -61,7 +61,9 @@ def emit_all(
     else:
         model = lowered.model if quantized is None else quantized.model
         output = None if quantized is None else quantized.output
-        onnx, tflite = (write(model, meta, order.precision) for write in (emit.onnx, emit.tflite))
+        # ONNX Runtime would quantize layers that were kept in float by itself.
+        shielded = model if quantized is None or not quantized.kept_float else shield_float_layers(model)
+        onnx, tflite = emit.onnx(shielded, meta, order.precision), emit.tflite(model, meta, order.precision)
         files = _entries(onnx, tflite, order.precision, output)
     return Models(*files, float_onnx, float_tflite)
 
