@@ -73,7 +73,8 @@ def calibrate(
     rescaling: dict[str, Rescaling] = {}
     if scheme.equalize:
         where = points.find(network, scheme.keep_float)
-        effect = influence.measure(network, images, threads=threads)
+        # One image at a time is too little work to share: a second thread would mostly wait.
+        effect = influence.measure(network, images, threads=1)
         rescaling = equalize.solve(network, where, statistics, effect, scheme)
     if rescaling:
         model = equalize.apply(model, network, rescaling)
@@ -81,7 +82,7 @@ def calibrate(
     if scheme.observer == "auto":
         network = read(model)
         where = points.find(network, scheme.keep_float)
-        chosen = choose(network, where, statistics, images, threads=threads)
+        chosen = choose(network, where, statistics, images, threads=1)
     else:
         chosen = dict.fromkeys(statistics, Choice(scheme.observer))
     tensors = {}
