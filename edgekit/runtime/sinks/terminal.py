@@ -15,6 +15,7 @@ from edgekit.runtime.sinks.base import Sink
 
 _REDRAW_S = 0.1
 _PLAIN_S = 2.0  # how often a line is printed where there is no terminal to redraw
+_CHANGE_S = 0.02  # another answer is told sooner; flicker is not a line a frame
 _BAR = 24
 
 
@@ -33,6 +34,7 @@ class Terminal(Sink):
         self._clock = clock
         self._session: Session | None = None
         self._latest: dict[int, Result] = {}
+        self._told: dict[int, str | None] = {}  # the label of each camera that was last drawn
         self._state: dict[int, str] = {}
         self._dropped = 0
         self._health: Health | None = None
@@ -56,7 +58,10 @@ class Terminal(Sink):
         self._latest[result.camera] = result
         self._counted += 1
         now = self._clock()
-        if now - self._drawn_at >= (_REDRAW_S if self._live else _PLAIN_S):
+        pace = _REDRAW_S if self._live else _PLAIN_S
+        if not self._live and self._told.get(result.camera) != result.label:
+            pace = _CHANGE_S
+        if now - self._drawn_at >= pace:
             self._draw(now)
 
     def event(self, event: Event) -> None:
@@ -96,6 +101,7 @@ class Terminal(Sink):
             recent = self._counted / (now - self._counted_at)
             self._fps = recent if not self._fps else 0.7 * self._fps + 0.3 * recent
         self._counted, self._counted_at, self._drawn_at = 0, now, now
+        self._told = {camera: latest.label for camera, latest in self._latest.items()}
         width = max(40, shutil.get_terminal_size((100, 24)).columns - 1)
         if self._live:
             lines = [line for camera in sorted(self._latest) for line in self._block(self._latest[camera])]
