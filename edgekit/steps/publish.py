@@ -58,25 +58,28 @@ def write(f: Findings, golden: Golden, ran: Mapping[str, str], stages: Mapping[s
         extra=extra,
         accuracy=summary.accuracy_dict(f),
         parity=summary.parity_dict(f),
-        notes={"output": f.lowered.output, "build": list(summary.record(f, ()).notes)},
+        notes={"output": f.lowered.output, "build": list(f.notes)},
     )
     return bundle.write(f.order.output, parts)
 
 
 def record(made: Bundle, f: Findings) -> BuildRecord:
     """The record of a finished build, with the files of its bundle."""
+    return summary.record(f, _published(made))
+
+
+def _published(made: Bundle) -> tuple[Artifact, ...]:
     by_name = {model.file: model for model in made.manifest.models}
     artifacts = []
     for entry in made.manifest.files:
         model = by_name.get(entry.name)
         kind = (model.format, model.precision) if model else ("", "")
         artifacts.append(Artifact(entry.name, entry.size, entry.sha256, *kind))
-    return summary.record(f, tuple(artifacts))
+    return tuple(artifacts)
 
 
 def to_dict(made: Bundle, f: Findings) -> dict[str, Any]:
     """The object that ``build --json`` prints; its keys are a contract."""
-    said = record(made, f)
     return {
         "bundle": str(made.path),
         "sha256": made.sha256,
@@ -91,13 +94,13 @@ def to_dict(made: Bundle, f: Findings) -> dict[str, Any]:
                 "bytes": a.bytes,
                 "sha256": a.sha256,
             }
-            for a in said.artifacts
+            for a in _published(made)
         ],
         "ops": {m.format: dict(m.ops) for m in made.manifest.models},
         "parity": summary.parity_dict(f),
         "accuracy": summary.accuracy_dict(f),
         "cost": f.cost.to_dict(),
-        "notes": list(said.notes),
+        "notes": list(f.notes),
         "seconds": dict(f.seconds),
     }
 

@@ -48,6 +48,11 @@ class Findings:
     cost: Cost
     seconds: Mapping[str, float]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about the build, one sentence each."""
+        return (*self.order.notes, *self.checkpoint.notes, *self.lowered.notes)
+
 
 def scheme(order: Order) -> Scheme:
     """The target's quantization settings as the quantizer takes them, safe for the target's instruction set."""
@@ -160,7 +165,7 @@ def record(f: Findings, artifacts: tuple[Artifact, ...]) -> BuildRecord:
             str(chosen.source), len(chosen.entries), chosen.available, chosen.sha256, chosen.warnings
         ),
         stages=dict(f.seconds),
-        notes=(*f.order.notes, *f.checkpoint.notes, *f.lowered.notes),
+        notes=f.notes,
         tools=tools(),
         settings=settings,
         layers=() if f.quantized is None else layer_noise(f.quantized),
