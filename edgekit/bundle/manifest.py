@@ -1,9 +1,10 @@
 """``manifest.json``: what a bundle is, as frozen values, and its one spelling on disk.
 
-The text is a function of the values alone (fixed key order, no time stamps), so that the same build gives the same
-bytes and :attr:`Manifest.sha256` names a bundle's whole content: it covers the hash of every file. Each section of
-the manifest carries a digest of itself under ``digests``, so that an edit by hand is found and named. That guards
-against mistakes, not against somebody who recomputes the digest.
+The text is a function of the values alone (fixed key order, no time stamps). :func:`identity` names a bundle by all
+that it says and by the hash of every file but the report: the report tells how long things took on the machine that
+built, and that never repeats, so the same build has the same identity. Each section of the manifest carries a digest of
+itself under ``digests``, so that an edit by hand is found and named. That guards against mistakes, not against somebody
+who recomputes the digest.
 """
 
 from __future__ import annotations
@@ -136,7 +137,8 @@ class Manifest:
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.to_bytes()).hexdigest()
+        """The bundle's name: see :func:`identity`."""
+        return identity(self.to_dict())
 
     def model(self, format: str) -> ModelEntry | None:
         return next((model for model in self.models if model.format == format), None)
@@ -185,6 +187,17 @@ class Manifest:
         )
 
 
+def identity(data: Mapping[str, Any]) -> str:
+    """sha256 in hex that is the same for two builds of the same: over a valid manifest's values, reports left out.
+
+    Args:
+        data: the parsed ``manifest.json``, with whatever keys a newer edgekit put into it.
+    """
+    said = {key: value for key, value in data.items() if key != "digests"}
+    said["files"] = [entry for entry in data["files"] if entry["role"] != "report"]
+    return hashlib.sha256(_canonical(said)).hexdigest()
+
+
 def safe_name(name: str) -> str:
     """``name`` unless it could leave the bundle's directory.
 
@@ -216,8 +229,11 @@ def _digest(section: Any) -> dict[str, str] | str:
 
 
 def _digest_text(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_canonical(value)).hexdigest()[:16]
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _changed(data: Mapping[str, Any], where: str) -> list[str]:

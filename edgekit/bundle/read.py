@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,10 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle on disk: its directory, manifest and labels. ``sha256``, the manifest's, names its whole content."""
+    """A bundle on disk: its directory, manifest and labels.
+
+    ``sha256`` names its content, all but the report: building the same again gives the same (``manifest.identity``).
+    """
 
     path: Path
     manifest: Manifest
@@ -77,7 +81,7 @@ def read(path: Path | str, *, check: bool = True, every_file: bool = False) -> B
     if labels_entry is None:
         raise BundleError(f"{where}: names no labels file", hint="build the bundle again")
     labels = read_labels(path / labels_entry.name, classes=manifest.classes)
-    return Bundle(path, manifest, labels, hashlib.sha256(content).hexdigest())
+    return Bundle(path, manifest, labels, manifests.identity(json.loads(content)))
 
 
 def check_files(path: Path, manifest: Manifest, *, every_file: bool = True) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def test_a_bundle_reads_back_as_it_was_written(tmp_path: Path, tinybundle: Modul
     assert read.manifest.image == ImageContract(16, 16, 16, "antialias")
     assert read.manifest.model("onnx").output.zero_point == 120
     assert read.manifest.accuracy == {"drop_pp": 0.1}
-    assert read.sha256 == hashlib.sha256((made.path / "manifest.json").read_bytes()).hexdigest()
+    assert read.sha256 == made.manifest.sha256 and len(read.sha256) == 64
     assert read.file("model.tflite").read_bytes() == tinybundle.TFLITE.read_bytes()
     assert not read.has("float.onnx")
     with pytest.raises(BundleError, match=r"holds no float\.onnx"):
@@ -54,6 +54,27 @@ def test_the_same_parts_give_the_same_bytes(tmp_path: Path, tinybundle: ModuleTy
     assert one.sha256 == other.sha256
     for file in one.path.iterdir():
         assert file.read_bytes() == (other.path / file.name).read_bytes(), file.name
+
+
+def test_a_bundle_is_named_by_all_but_its_report(tmp_path: Path, tinybundle: ModuleType) -> None:
+    """The report tells how long things took; everything else of the same build is the same."""
+    one = tinybundle.write(tmp_path / "one", extra={"report.html": ("report", b"3 seconds")})
+    other = tinybundle.write(tmp_path / "other", extra={"report.html": ("report", b"4 seconds")})
+    assert one.sha256 == other.sha256
+    assert one.manifest.files != other.manifest.files
+    further = tinybundle.write(tmp_path / "further", extra={"ranges.json": ("other", b"{}")})
+    changed = tinybundle.write(tmp_path / "changed", notes={"output": "logits"})
+    assert len({one.sha256, further.sha256, changed.sha256}) == 3
+
+
+def test_a_key_of_a_newer_edgekit_counts_in_the_name(tmp_path: Path, tinybundle: ModuleType) -> None:
+    made = tinybundle.write(tmp_path / "b")
+    path = made.path / "manifest.json"
+    data = json.loads(path.read_text())
+    data["newer"] = "fact"
+    data["digests"]["newer"] = hashlib.sha256(b'"fact"').hexdigest()[:16]
+    path.write_text(json.dumps(data))
+    assert bundle.read(made.path).sha256 != made.sha256
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.tflite", "labels.txt", "golden.npz", "report.html"])

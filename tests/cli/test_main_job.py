@@ -52,6 +52,7 @@ def test_building_again_gives_the_same_models(
     )
     for name in ("model.onnx", "model.tflite", "float.onnx", "labels.txt", "golden.npz", "ranges.json"):
         assert first[name] == second[name], name
+    assert demo_build[1]["sha256"] == done.json["sha256"]
 
 
 def test_run_tells_one_line_a_frame_and_a_summary(edgekit: Callable[..., Any], demo_bundle: Path) -> None:
