@@ -130,6 +130,10 @@ class Manifest:
             "notes": dict(self.notes),
         }
 
+    def about(self) -> dict[str, Any]:
+        """What ``edgekit.config.fit`` asks of a manifest."""
+        return {"precision": self.precision, "target": self.target, "notes": self.notes}
+
     def to_bytes(self) -> bytes:
         """The file's content, UTF-8."""
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)

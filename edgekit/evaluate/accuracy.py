@@ -14,10 +14,12 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from edgekit.config.fit import fit
+from edgekit.config.machine import Machine
 from edgekit.contracts import ImageContract
 from edgekit.engines.protocol import Engine, Images
 from edgekit.errors import EngineError, LabelsError, UsageError
@@ -118,6 +120,7 @@ def evaluate(
     limit: int | None = None,
     labels: Sequence[Label] | None = None,
     progress: Progress | None = None,
+    machine: Machine | None = None,
 ) -> Accuracy:
     """Runs every model of a bundle over a folder that holds one folder of pictures per class.
 
@@ -129,6 +132,7 @@ def evaluate(
         limit: at most so many pictures, spread evenly over the classes.
         labels: one per class, instead of the bundle's own.
         progress: called with (pictures done, pictures in all).
+        machine: the processor at hand, which a bundle for another is noted for; tests pass their own.
 
     Raises:
         BundleError: not a whole bundle.
@@ -140,7 +144,7 @@ def evaluate(
 
     opened = bundle.read(bundle_path)
     files = {role: opened.path / name for role, name in FILES.items() if opened.has(name)}
-    return evaluate_files(
+    found = evaluate_files(
         files,
         data_dir,
         _labels(opened.labels, labels),
@@ -150,6 +154,11 @@ def evaluate(
         limit=limit,
         progress=progress,
     )
+    here = machine or Machine()
+    ran = [said.split()[0] for role, said in found.engines.items() if role != "float"]
+    fits = [fit(opened.manifest.about(), here, name) for name in ran]
+    warnings = dict.fromkeys(f"{bundle_path} {own.says}" for own in fits if own.warns)
+    return replace(found, notes=(*found.notes, *warnings))
 
 
 def evaluate_files(

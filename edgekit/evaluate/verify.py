@@ -24,6 +24,8 @@ from edgekit import engines as engine_table
 from edgekit.bundle.golden import Expected, Golden, isa_family
 from edgekit.bundle.read import Bundle, check_files, read
 from edgekit.bundle.tolerance import Tolerance, step_of, steps
+from edgekit.config.fit import fit
+from edgekit.config.machine import Machine
 from edgekit.engines.protocol import Engine
 from edgekit.errors import EdgekitError, EngineError, LabelsError, VerifyFailed
 from edgekit.evaluate.verify_report import Check, EngineCheck, Sample, VerifyReport
@@ -45,6 +47,7 @@ def verify(
     family: str | None = None,
     count: int | None = None,
     keep: Callable[[Expected], None] | None = None,
+    machine: Machine | None = None,
 ) -> VerifyReport:
     """Checks files, manifest, engine versions, goldens and budgets.
 
@@ -56,6 +59,7 @@ def verify(
         family: the instruction-set family that runs here; None asks the machine.
         count: only so many goldens, the first; None takes all.
         keep: is given each engine's own answers, for those who want to record them.
+        machine: the processor at hand; tests pass their own.
 
     Raises:
         BundleError: there is no bundle, or its manifest cannot be read.
@@ -77,7 +81,9 @@ def verify(
     for name in _runnable(opened, golden, engines):
         result = _run(opened, golden, name, threads, family, keep)
         results.append(_sampled(opened, result, sample) if sample is not None and result.goldens else result)
-    return VerifyReport(path, opened.sha256, checks, tuple(results))
+    fits = [fit(opened.manifest.about(), machine or Machine(), result.engine) for result in results]
+    warnings = dict.fromkeys(f"{path} {found.says} (try: {found.mend})" for found in fits if found.warns)
+    return VerifyReport(path, opened.sha256, checks, tuple(results), warnings=tuple(warnings))
 
 
 def check_engine(

@@ -124,6 +124,7 @@ class VerifyReport:
     checks: tuple[Check, ...]
     engines: tuple[EngineCheck, ...]
     emulated: str | None = None  # the CPU model, where this was not the machine at hand
+    warnings: tuple[str, ...] = ()  # what is worth knowing and no reason for a no
 
     @property
     def passed(self) -> bool:
@@ -145,13 +146,15 @@ class VerifyReport:
             "checks": [{"name": check.name, "passed": check.passed, "said": check.said} for check in self.checks],
             "engines": [engine.to_dict() for engine in self.engines],
             "problems": list(self.problems),
+            "warnings": list(self.warnings),
         }
 
     def text(self) -> str:
-        """A line per check and engine, the problems, and the verdict last."""
+        """A line per check and engine, the warnings, the problems, and the verdict last."""
         where = f" on an emulated {self.emulated}" if self.emulated else ""
         lines = [check.said for check in self.checks if check.passed]
         lines += [engine.text() for engine in self.engines]
+        lines += [f"! {warning}" for warning in self.warnings]
         lines += [f"✗ {problem}" for problem in self.problems]
         lines.append(f"{self.bundle}: {'proven' if self.passed else 'REFUSED'}{where}")
         return "\n".join(lines)

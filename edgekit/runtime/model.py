@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.config.fit import fit
+from edgekit.config.machine import Machine
 from edgekit.engines.protocol import Engine
 from edgekit.errors import BundleError, EngineError, VerifyFailed
 from edgekit.runtime.decide import Scores, softmax
 
 if TYPE_CHECKING:
     from edgekit.bundle import Bundle
+
+log = logging.getLogger(__name__)
 
 _FORMATS = {"litert": "tflite", "tflite-runtime": "tflite", "onnxruntime": "onnx"}
 
@@ -66,10 +71,20 @@ class Model:
         self.engine.close()
 
 
-def load(bundle: Path, engine: str = "auto", threads: int | None = None, *, verify: bool = False) -> Model:
+def load(
+    bundle: Path,
+    engine: str = "auto",
+    threads: int | None = None,
+    *,
+    verify: bool = False,
+    machine: Machine | None = None,
+) -> Model:
     """Opens a bundle after checking every hash, and runs the network once so that the first frame is not the slow one.
 
+    Warns, in the log, where the bundle was made for another processor.
+
     Args:
+        machine: the processor at hand; tests pass their own.
         verify: also compare some golden answers, which proves the engine on this processor.
 
     Raises:
@@ -91,6 +106,9 @@ def load(bundle: Path, engine: str = "auto", threads: int | None = None, *, veri
             f"{[image.height, image.width, 3]}",
             hint="build the bundle again",
         )
+    fits = fit(manifest.about(), machine or Machine(), opened.name)
+    if fits.warns:
+        log.warning("%s %s (try: %s)", bundle, fits.says, fits.mend)
     if verify:
         _compare_goldens(read, opened)
     entry = manifest.model(_FORMATS.get(opened.name, ""))

@@ -58,7 +58,7 @@ def write(f: Findings, golden: Golden, ran: Mapping[str, str], stages: Mapping[s
         extra=extra,
         accuracy=summary.accuracy_dict(f),
         parity=summary.parity_dict(f),
-        notes={"output": f.lowered.output, "build": list(f.notes)},
+        notes=summary.manifest_notes(f),
     )
     return bundle.write(f.order.output, parts)
 

@@ -130,6 +130,12 @@ def accuracy_dict(f: Findings) -> dict[str, Any]:
     return {**f.accuracy.to_dict(), "measured_on": f.evidence.said, "labelled": f.evidence.labelled, **gate}
 
 
+def manifest_notes(f: Findings) -> dict[str, Any]:
+    """What else a device or a second build may want to know."""
+    settings = {} if f.quantized is None else {"quantization": f.quantized.scheme.to_dict()}
+    return {"output": f.lowered.output, "build": list(f.notes), **settings}
+
+
 def record(f: Findings, artifacts: tuple[Artifact, ...]) -> BuildRecord:
     """What report.html and the terminal show."""
     chosen = f.pictures.chosen

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import edgekit
+from edgekit import engines
 from edgekit.errors import BundleError, EdgekitError, ImageError, VerifyFailed
 
 pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
@@ -107,3 +108,31 @@ def test_it_closes(bundle: Path) -> None:
     with edgekit.Classifier(bundle) as classifier:
         assert classifier.engine in ("litert", "onnxruntime", "tflite-runtime")
     assert issubclass(BundleError, EdgekitError)
+
+
+def test_a_bundle_for_another_processor_is_warned_of(
+    tinybundle: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`edgekit run`, `edgekit verify` and `edgekit doctor` meet the same bundle on two kinds of processor."""
+    from edgekit.config.machine import Machine
+    from edgekit.evaluate.verify import verify
+    from edgekit.runtime.model import load
+
+    target = {**tinybundle.TARGET, "name": "desk", "cpu": {"isa": "x86_64", "dot_product": True}}
+    path = tinybundle.write(tmp_path / "b", "litert", target=target).path
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "cpuinfo").write_text("processor : 0\nflags : avx2\n")
+    old = Machine(tmp_path, "x86_64", 64)
+    load(path, "litert", 1, machine=old).close()
+    (warning,) = [record.message for record in caplog.records if "this one has none" in record.message]
+    report = verify(path, engines=["litert"], machine=old)
+    assert report.passed and f"! {warning}" in report.text().splitlines()
+    assert report.to_dict()["warnings"] == [warning]
+    if "onnxruntime" in engines.installed():
+        (said,) = verify(path, engines=["onnxruntime"], machine=old).warnings
+        assert "saturate" in said and "--engine litert" in said
+    caplog.clear()
+    (tmp_path / "proc" / "cpuinfo").write_text("processor : 0\nflags : avx2 avx_vnni\n")
+    new = Machine(tmp_path, "x86_64", 64)
+    load(path, "litert", 1, machine=new).close()
+    assert not caplog.records and not verify(path, engines=["litert"], machine=new).warnings

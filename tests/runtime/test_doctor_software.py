@@ -153,8 +153,8 @@ def bundle(folder: Path, **cpu: Any) -> Path:
 
 
 def test_a_bundle_for_another_processor(pi: World, tmp_path: Path) -> None:
-    assert "8-bit dot products, and this one has none" in _bundle_says(pi, bundle(tmp_path / "a"))
-    assert "was made for x86_64, and this is aarch64" in _bundle_says(pi, bundle(tmp_path / "b", isa="x86_64"))
+    assert "8-bit dot products (rpi5), and this one has none" in _bundle_says(pi, bundle(tmp_path / "a"))
+    assert "was made for x86_64 (rpi5), and this is aarch64" in _bundle_says(pi, bundle(tmp_path / "b", isa="x86_64"))
     assert _bundle_says(pi, bundle(tmp_path / "c", dot_product=False)).endswith("made for this kind of processor")
     (tmp_path / "c" / "manifest.json").write_text('{"target": {"name": "x"}}')
     assert _bundle_says(pi, tmp_path / "c").endswith("does not say which processor it was made for")

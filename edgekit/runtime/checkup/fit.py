@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgekit.runtime.checkup.finding import Finding
+from edgekit.config.fit import fit
+from edgekit.runtime.checkup.finding import Finding, Level
 from edgekit.runtime.checkup.runtimes import RUNTIMES
 from edgekit.runtime.checkup.world import World
 
@@ -18,35 +19,22 @@ def check(world: World, bundle: Path) -> Iterator[Finding]:
     Reads only the manifest; `edgekit verify` checks hashes and answers.
     """
     try:
-        manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
+        manifest = dict(json.loads((bundle / "manifest.json").read_text("utf-8")))
         target: dict[str, Any] = dict(manifest["target"])
-        cpu, pinned = dict(target.get("cpu") or {}), dict((target.get("engine") or {}).get("versions") or {})
+        pinned = dict((target.get("engine") or {}).get("versions") or {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         yield Finding("bundle", "problem", f"{bundle}: not a bundle", "edgekit build --target …")
         return
-    machine = world.machine
-    facts = {"target": target.get("name"), "made_for": cpu.get("isa"), "here": machine.isa}
-    name = f"{bundle} (target {target.get('name')})"
-    if not cpu.get("isa"):
-        yield Finding("bundle", "note", f"{name} does not say which processor it was made for", None, facts)
-    elif cpu["isa"] != machine.isa:
-        yield Finding(
-            "bundle",
-            "warning",
-            f"{name} was made for {cpu['isa']}, and this is {machine.isa}: answers may differ by a step or two",
-            f"edgekit verify {bundle}, or edgekit build --target host",
-            facts,
-        )
-    elif cpu.get("dot_product") and not machine.dot_product:
-        yield Finding(
-            "bundle",
-            "warning",
-            f"{name} was made for a processor with 8-bit dot products, and this one has none",
-            f"edgekit verify {bundle}",
-            facts,
-        )
-    else:
-        yield Finding("bundle", "ok", f"{name} was made for this kind of processor", facts=facts)
+    # An engine that is not installed cannot answer wrongly here.
+    found = fit(manifest, world.machine, None if world.installed("onnxruntime") else "litert")
+    level: Level = "warning" if found.warns else "note" if found.kind == "unknown" else "ok"
+    facts = {
+        "target": target.get("name"),
+        "made_for": (target.get("cpu") or {}).get("isa"),
+        "here": world.machine.isa,
+        "fit": found.kind,
+    }
+    yield Finding("bundle", level, f"{bundle} {found.says}", found.mend, facts)
     for kind in RUNTIMES.values():
         here, wanted = world.installed(kind.distribution), pinned.get(kind.name)
         if here and wanted and here != wanted:
