@@ -24,7 +24,8 @@ Raise these in the library; only ``cli.py`` prints and exits. The message says w
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class EdgekitError(Exception):
@@ -91,7 +92,14 @@ class CheckFailed(EdgekitError):  # noqa: N818 - it failed nothing: the answer i
 
 
 class AccuracyGateFailed(CheckFailed):
-    pass
+    """``facts`` and ``text`` tell all that a build measured, as ``--json`` and as tables; empty where none ran."""
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, facts: Mapping[str, Any] | None = None, text: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.facts = facts or {}
+        self.text = text
 
 
 class VerifyFailed(CheckFailed):

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from edgekit.cli.output import Json, Progress, answer, note
+from edgekit.errors import AccuracyGateFailed
 
 
 class Precision(StrEnum):
@@ -76,7 +77,12 @@ def build(
     )
     for line in order.notes:
         note(f"edgekit: {line}")
-    built = pipeline.build(order, Progress())
+    try:
+        built = pipeline.build(order, Progress())
+    except AccuracyGateFailed as missed:
+        # What was measured is the answer, and the answer is no.
+        answer(missed.facts, missed.text, as_json=as_json)
+        raise
     answer(built.to_dict(), built.text(), as_json=as_json)
 
 

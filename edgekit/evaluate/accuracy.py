@@ -24,7 +24,7 @@ from edgekit.contracts import ImageContract
 from edgekit.engines.protocol import Engine, Images
 from edgekit.errors import EngineError, LabelsError, UsageError
 from edgekit.evaluate.bench_report import columns
-from edgekit.evaluate.compare import Answers, Comparison, LoadPicture, Progress, compare
+from edgekit.evaluate.compare import Answers, Comparison, LoadPicture, Outputs, Progress, compare
 from edgekit.evaluate.pictures import Picture, evenly, labelled, picture_files
 from edgekit.evaluate.statistics import paired_drop, wilson
 from edgekit.labels import Label
@@ -54,7 +54,8 @@ class Accuracy:
 
     ``drop_pp`` is float top-1 minus the model's, ``drop_ci95`` its paired 95 % interval (Agresti and Min). Agreement is
     the share of pictures on which a model answers as the float model does, in percent, and under "onnx_tflite" on
-    which the two formats answer alike. ``sqnr_db`` compares scores with the float model's (inf: equal).
+    which the two formats answer alike. ``sqnr_db`` compares scores with the float model's (inf: equal). ``outputs``
+    tells under the same name how alike the formats' output integers are.
     ``models``, ``drop_pp`` and ``drop_ci95`` are empty for pictures without labels.
     """
 
@@ -68,6 +69,7 @@ class Accuracy:
     unreadable: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     answers: Answers | None = field(default=None, repr=False)
+    outputs: Mapping[str, Outputs] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The object that ``eval --json`` prints; a ratio without any noise is null, since JSON has no infinity."""
@@ -78,6 +80,10 @@ class Accuracy:
             "drop_ci95_pp": {name: [round(x, 3) for x in pair] for name, pair in self.drop_ci95.items()},
             "agreement": {name: round(value, 3) for name, value in self.agreement.items()},
             "sqnr_db": {k: round(v, 2) if math.isfinite(v) else None for k, v in self.sqnr_db.items()},
+            "equal_outputs": {
+                name: {"percent": round(100 * own.equal / own.total, 3), "largest_step": own.largest}
+                for name, own in self.outputs.items()
+            },
             "engines": dict(self.engines),
             "skipped": len(self.unreadable),
             "notes": list(self.notes),
@@ -92,7 +98,11 @@ class Accuracy:
         skipped = f", {len(self.unreadable)} unreadable skipped" if self.unreadable else ""
         lines += ["", f"{self.n} pictures{skipped}"]
         if "onnx_tflite" in self.agreement:
-            lines.append(f"model.onnx and model.tflite answer alike on {self.agreement['onnx_tflite']:.2f} %")
+            said = f"model.onnx and model.tflite answer alike on {self.agreement['onnx_tflite']:.2f} %"
+            if own := self.outputs.get("onnx_tflite"):
+                share = 100 * own.equal / own.total
+                said += f"; {share:.2f} % of their output integers are equal, at most {own.largest} steps apart"
+            lines.append(said)
         return "\n".join([*lines, *self.notes])
 
     def _row(self, name: str) -> tuple[str, ...]:
@@ -227,6 +237,7 @@ def summarize(
         unreadable=comparison.unreadable,
         notes=tuple(notes),
         answers=comparison.answers,
+        outputs={name: comparison.outputs[pair] for name, pair in alike.items() if pair in comparison.outputs},
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,12 +56,22 @@ class Answers:
     scatter: Mapping[str, NDArray[np.float32]]
 
 
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """How alike two models' output integers are: ``equal`` of ``total`` are the same, ``largest`` steps is the most."""
+
+    equal: int
+    total: int
+    largest: int
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Counts over ``n`` pictures. Every mapping is keyed by model name, or by a pair (reference, other).
 
     ``top1`` and ``top5`` are hits (absent without labels); ``lost`` pictures only the pair's first model gets right,
-    ``gained`` only its second; ``agree`` both answer alike. ``sqnr_db`` compares scores, inf where they are equal.
+    ``gained`` only its second; ``agree`` both answer alike. ``sqnr_db`` compares scores, inf where they are equal;
+    ``outputs`` raw integers, where both models give those.
     """
 
     n: int
@@ -73,6 +83,7 @@ class Comparison:
     gained: Mapping[tuple[str, str], int] = field(default_factory=dict)
     agree: Mapping[tuple[str, str], int] = field(default_factory=dict)
     sqnr_db: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    outputs: Mapping[tuple[str, str], Outputs] = field(default_factory=dict)
 
 
 def compare(
@@ -101,17 +112,26 @@ def compare(
             tally.unreadable.append(str(picture.path))
             log.warning("skipped: %s", pixels)
         else:
-            scores = {name: _scores(engine, pixels) for name, engine in models.items()}
+            raw = {name: _answer(engine, pixels) for name, engine in models.items()}
+            scores = {name: engine.scores(raw[name]) for name, engine in models.items()}
             tally.add(picture, scores, labelled=labelled)
+            tally.add_integers({name: levels for name, own in raw.items() if (levels := _levels(own)) is not None})
         if progress is not None:
             progress(done, len(pictures))
     _refuse_broken(tally.unreadable, len(pictures))
     return tally.result(labelled=labelled)
 
 
-def _scores(engine: Engine, pixels: Images) -> NDArray[np.float32]:
+def _answer(engine: Engine, pixels: Images) -> NDArray[Any]:
     engine.input[0] = pixels
-    return engine.scores(engine.invoke())
+    return engine.invoke()
+
+
+def _levels(raw: NDArray[Any]) -> NDArray[np.int64] | None:
+    """Output integers as 0–255, whether a format calls them uint8 or int8; None for float scores."""
+    if not np.issubdtype(raw.dtype, np.integer):
+        return None
+    return raw.astype(np.int64) + (128 if raw.dtype == np.int8 else 0)
 
 
 def _read_ahead(pictures: Sequence[Picture], load: LoadPicture) -> Iterator[tuple[Picture, Images | ImageError]]:
@@ -166,6 +186,7 @@ class _Tally:
         self._gained = dict.fromkeys(self.pairs, 0)
         self._agree = dict.fromkeys(self.pairs, 0)
         self._noise = {pair: SignalToNoise() for pair in self.pairs}
+        self._outputs: dict[tuple[str, str], Outputs] = {}
         self._points: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names[1:]}
         self._expected = max(1, expected)
 
@@ -181,6 +202,18 @@ class _Tally:
             self._agree[a, b] += self._answers[a][-1] == self._answers[b][-1]
             self._noise[a, b].add(scores[a], scores[b])
         self._sample(scores)
+
+    def add_integers(self, levels: Mapping[str, NDArray[np.int64]]) -> None:
+        """One picture's output integers ``[1, classes]``, of the models that give any."""
+        for a, b in self.pairs:
+            if a in levels and b in levels:
+                apart = np.abs(levels[a] - levels[b])
+                before = self._outputs.get((a, b), Outputs(0, 0, 0))
+                self._outputs[a, b] = Outputs(
+                    before.equal + int((apart == 0).sum()),
+                    before.total + apart.size,
+                    max(before.largest, int(apart.max(initial=0))),
+                )
 
     def _count_hits(self, label: int, scores: Mapping[str, NDArray[np.float32]]) -> None:
         truth = np.array([label], np.int64)
@@ -219,4 +252,5 @@ class _Tally:
             gained=self._gained if labelled else {},
             agree=self._agree,
             sqnr_db={pair: noise.db for pair, noise in self._noise.items()},
+            outputs=self._outputs,
         )

@@ -10,6 +10,11 @@ from edgekit.config.target import Gate
 from edgekit.errors import AccuracyGateFailed
 from edgekit.evaluate.accuracy import Accuracy
 
+HINT = (
+    "give more and more varied calibration pictures, keep sensitive layers in float with keep_float: auto, or build "
+    "with --precision fp16"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -53,11 +58,7 @@ class GateResult:
         AccuracyGateFailed: the gate is missed.
         """
         if not self.passed:
-            raise AccuracyGateFailed(
-                self.sentence,
-                hint="give more and more varied calibration pictures, keep sensitive layers in float with "
-                "keep_float: auto, or build with --precision fp16",
-            )
+            raise AccuracyGateFailed(self.sentence, hint=HINT)
 
 
 def judge(

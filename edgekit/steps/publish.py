@@ -9,7 +9,10 @@ from typing import Any
 from edgekit import bundle, report
 from edgekit.bundle import Bundle, Golden, Parts
 from edgekit.bundle.write import proven_engines
+from edgekit.errors import AccuracyGateFailed
+from edgekit.evaluate.gate import HINT
 from edgekit.files import write_whole
+from edgekit.report import terminal
 from edgekit.report.record import Artifact, BuildRecord
 from edgekit.steps import proof, summary
 from edgekit.steps.summary import Findings
@@ -17,12 +20,18 @@ from edgekit.steps.summary import Findings
 
 def require_gate(f: Findings) -> None:
     """Raises:
-    AccuracyGateFailed: the gate is missed. The report is written to ``<output>.report.html`` first.
+    AccuracyGateFailed: the gate is missed. The report is written to ``<output>.report.html`` first, and the error
+        carries what the build would have printed.
     """
     if f.gate is None or f.gate.passed:
         return
-    write_whole(report_beside(f.order.output), report.render(summary.record(f, _artifacts(f))).encode())
-    f.gate.require()
+    shown = summary.record(f, _artifacts(f))
+    report_file = report_beside(f.order.output)
+    write_whole(report_file, report.render(shown).encode())
+    said = f"{f.gate.sentence}\n  no bundle was written; the report is {report_file}"
+    if (f.order.output / "manifest.json").is_file():
+        said += f"\n  {f.order.output} still is the bundle of an earlier build"
+    raise AccuracyGateFailed(said, hint=HINT, facts=to_dict(None, f), text=terminal.text(shown))
 
 
 def report_beside(output: Path) -> Path:
@@ -60,7 +69,10 @@ def write(f: Findings, golden: Golden, ran: Mapping[str, str], stages: Mapping[s
         parity=summary.parity_dict(f),
         notes=summary.manifest_notes(f),
     )
-    return bundle.write(f.order.output, parts)
+    made = bundle.write(f.order.output, parts)
+    # Of an earlier build that failed: it would speak of a bundle that it is not about.
+    report_beside(f.order.output).unlink(missing_ok=True)
+    return made
 
 
 def record(made: Bundle, f: Findings) -> BuildRecord:
@@ -78,30 +90,34 @@ def _published(made: Bundle) -> tuple[Artifact, ...]:
     return tuple(artifacts)
 
 
-def to_dict(made: Bundle, f: Findings) -> dict[str, Any]:
-    """The object that ``build --json`` prints; its keys are a contract."""
+def to_dict(made: Bundle | None, f: Findings) -> dict[str, Any]:
+    """The object that ``build --json`` prints; its keys are a contract. Without a bundle the gate was missed."""
+    report_file = report_beside(f.order.output) if made is None else made.path / "report.html"
+    models = [model.entry for model in (f.models.onnx, f.models.tflite)]
     return {
-        "bundle": str(made.path),
-        "sha256": made.sha256,
+        "bundle": None if made is None else str(made.path),
+        "sha256": None if made is None else made.sha256,
+        "report": str(report_file),
         "target": f.order.target.name,
         "precision": f.order.precision,
         "checkpoint": summary.source_dict(f),
-        "artifacts": [
-            {
-                "path": str(made.path / a.name),
-                "format": a.format or Path(a.name).suffix.lstrip("."),
-                "precision": a.precision or None,
-                "bytes": a.bytes,
-                "sha256": a.sha256,
-            }
-            for a in _published(made)
-        ],
-        "ops": {m.format: dict(m.ops) for m in made.manifest.models},
+        "artifacts": [] if made is None else [_file(made, artifact) for artifact in _published(made)],
+        "ops": {entry.format: dict(entry.ops) for entry in models},
         "parity": summary.parity_dict(f),
         "accuracy": summary.accuracy_dict(f),
         "cost": f.cost.to_dict(),
         "notes": list(f.notes),
         "seconds": dict(f.seconds),
+    }
+
+
+def _file(made: Bundle, artifact: Artifact) -> dict[str, Any]:
+    return {
+        "path": str(made.path / artifact.name),
+        "format": artifact.format or Path(artifact.name).suffix.lstrip("."),
+        "precision": artifact.precision or None,
+        "bytes": artifact.bytes,
+        "sha256": artifact.sha256,
     }
 
 

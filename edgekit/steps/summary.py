@@ -122,6 +122,8 @@ def parity_dict(f: Findings) -> dict[str, Any]:
     }
     if "onnx_tflite" in f.accuracy.agreement:
         said["onnx_tflite"] = {"top1_equal": round(f.accuracy.agreement["onnx_tflite"], 3), "n": f.accuracy.n}
+        if own := f.accuracy.outputs.get("onnx_tflite"):
+            said["onnx_tflite"] |= {"equal_outputs": round(100 * own.equal / own.total, 3), "largest_step": own.largest}
     return said
 
 
@@ -144,7 +146,16 @@ def record(f: Findings, artifacts: tuple[Artifact, ...]) -> BuildRecord:
         Parity(f"float ONNX against {f.parity.reference}", f.parity.n, relative_error=f.parity.relative_error),
     ]
     if "onnx_tflite" in f.accuracy.agreement:
-        parity.append(Parity("ONNX against TFLite", f.accuracy.n, top1_equal=f.accuracy.agreement["onnx_tflite"]))
+        own = f.accuracy.outputs.get("onnx_tflite")
+        parity.append(
+            Parity(
+                "model.onnx against model.tflite",
+                f.accuracy.n,
+                f.accuracy.agreement["onnx_tflite"],
+                None if own is None else 100 * own.equal / own.total,
+                None if own is None else own.largest,
+            )
+        )
     settings = {} if f.quantized is None else {k: _word(v) for k, v in f.quantized.scheme.to_dict().items()}
     return BuildRecord(
         source=Source(
