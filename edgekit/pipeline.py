@@ -14,7 +14,7 @@ from edgekit import bundle, graph
 from edgekit.bundle import Bundle
 from edgekit.report import terminal
 from edgekit.report.cost import cost
-from edgekit.steps import convert, judgement, models, proof, publish, selective, source, summary
+from edgekit.steps import convert, emulated, judgement, models, proof, publish, selective, source, summary
 from edgekit.steps.order import Order
 from edgekit.steps.pictures import read_pictures
 from edgekit.steps.summary import Findings
@@ -43,10 +43,14 @@ def build(order: Order, listener: Listener | None = None) -> Built:
     Raises:
         InputError: something of the order cannot be used.
         AccuracyGateFailed: int8 misses the target's gate; the report is written beside where the bundle would be.
+        VerifyFailed: the target's emulated core answers otherwise, where the order asks for that; likewise.
+        DeviceError: it asks for that, and qemu is missing.
         StorageError: the disk is full or cannot be written. A bundle that was there before is whole in every case.
     """
     watch = Watch(listener)
     bundle.check_output(order.output)
+    if order.emulate:
+        emulated.require(order.target)
     with watch.stage("read checkpoint"):
         checkpoint = source.read_checkpoint(order)
         labels = source.read_class_labels(order, checkpoint)
@@ -83,7 +87,11 @@ def build(order: Order, listener: Listener | None = None) -> Built:
             cost(lowered.model, order.target, summary.network(checkpoint)), watch.seconds,
         )  # fmt: skip
         publish.require_gate(findings)
+        answers: tuple[bundle.Expected, ...] = ()
+        if order.emulate:
+            with watch.stage("emulate"):
+                findings, answers = emulated.prove(findings, golden, ran, watch.tell)
         with watch.stage("write"):
             stages = models.stages(lowered, exported, quantized) if order.keep_stages else {}
-            made = publish.write(findings, golden, ran, stages)
+            made = publish.write(findings, golden, ran, stages, answers)
     return Built(made, findings)

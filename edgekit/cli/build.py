@@ -57,6 +57,10 @@ def build(
         Path | None, typer.Option("--output", help="Folder that gets one bundle per target. [default: build]")
     ] = None,
     keep_stages: Annotated[bool, typer.Option("--keep-stages", help="Keep the graph of every stage as ONNX.")] = False,
+    emulate: Annotated[
+        bool,
+        typer.Option("--emulate", help="Also prove and count it on the target's core, under qemu-user: minutes."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Build a bundle for a target: calibrate, quantize, convert, prove."""
@@ -74,6 +78,7 @@ def build(
         precision=None if precision is None else precision.value,
         output=output,
         keep_stages=keep_stages,
+        emulate=emulate,
     )
     for line in order.notes:
         note(f"edgekit: {line}")

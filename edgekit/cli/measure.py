@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgekit.cli.output import Json, Progress, answer, note
+
+if TYPE_CHECKING:
+    from edgekit.emulate import Emulated
 
 Bundle = Annotated[Path, typer.Option("--bundle", help="A bundle's directory.")]
 Engines = Annotated[list[str] | None, typer.Option("--engine", help="Only this engine; may be given again.")]
@@ -56,6 +60,9 @@ def bench(
         bool, typer.Option("--emulate", help="Count instructions on the target's core, under qemu-user, instead.")
     ] = False,
     cpu: Annotated[str | None, typer.Option("--cpu", help="With --emulate: another core than the profile's.")] = None,
+    record: Annotated[
+        bool, typer.Option("--record/--no-record", help="With --emulate: put the counts into the bundle's report.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Latency, throughput, load time and memory of a bundle, every engine in turns."""
@@ -63,6 +70,8 @@ def bench(
         from edgekit.emulate import count
 
         counted = count(bundle, engines=engine, cpu=cpu, say=note)
+        if record:
+            _remember(bundle, lambda known: known.with_counts(counted.counts))
         answer(counted.to_dict(), counted.text(), as_json=as_json)
         return
     import tempfile
@@ -108,6 +117,8 @@ def verify(
         from edgekit.emulate import verify_emulated
 
         report = verify_emulated(bundle, engines=engine, cpu=cpu, record=record, say=note)
+        if record and report.passed:
+            _remember(bundle, lambda known: known.with_proof(report))
     else:
         from edgekit.evaluate import sample
         from edgekit.evaluate.verify import verify as checked
@@ -116,6 +127,21 @@ def verify(
     answer(report.to_dict(), report.text(), as_json=as_json)
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _remember(bundle: Path, add: Callable[[Emulated], Emulated]) -> None:
+    """Puts what an emulated core told into the bundle's report, or says why not: the measurement stands in any case."""
+    from edgekit import bundle as bundles
+    from edgekit.emulate import Emulated
+    from edgekit.errors import EdgekitError
+    from edgekit.steps.remember import remember
+
+    try:
+        told = remember(bundle, add(Emulated.of(bundles.read(bundle))))
+    except EdgekitError as error:
+        note(f"not put into the report: {error.message}")
+        return
+    note(f"see {bundle}/report.html" if told else f"{bundle}: its report has no place for this; build it again")
 
 
 def tune(

@@ -10,8 +10,28 @@ namespaces are allowed. Nothing here is imported on a device but ``inside``, whi
 
 from __future__ import annotations
 
-from edgekit.emulate.board import Board, board_of, run_command
+from edgekit.emulate.board import Board, board_of, run_command, target_of
 from edgekit.emulate.count import Count, CountReport, count
-from edgekit.emulate.proof import verify_emulated
+from edgekit.emulate.counter import check as check_counting
+from edgekit.emulate.emulated import FILE, Emulated
+from edgekit.emulate.machine import Machine, machine_of
+from edgekit.emulate.proof import family_of, verify_emulated
+from edgekit.emulate.run import check
 
-__all__ = ["Board", "Count", "CountReport", "board_of", "count", "run_command", "verify_emulated"]
+__all__ = [
+    "FILE",
+    "Board",
+    "Count",
+    "CountReport",
+    "Emulated",
+    "Machine",
+    "board_of",
+    "check",
+    "check_counting",
+    "count",
+    "family_of",
+    "machine_of",
+    "run_command",
+    "target_of",
+    "verify_emulated",
+]

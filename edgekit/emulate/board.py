@@ -62,10 +62,15 @@ def board_of(
         DeviceError: qemu, apt, pip or the network is missing.
     """
     pins = None if target else pins_of(bundle)
-    target = target or Target.from_dict(bundle.manifest.target, str(bundle.path / "manifest.json"))
+    target = target or target_of(bundle)
     machine = machine_of(target, cpu)
     root = roots.prepare(target, machine, pins=pins, local=bundle.path / WHEELS, say=say)
     return Board(target, machine, root, roots.application(locked_wheel(bundle)))
+
+
+def target_of(bundle: bundles.Bundle) -> Target:
+    """The profile that a bundle was built for."""
+    return Target.from_dict(bundle.manifest.target, str(bundle.path / "manifest.json"))
 
 
 def run_command(

@@ -1,37 +1,39 @@
 """``edgekit bench --emulate``: instructions and memory accesses of one inference on the target's core.
 
 No time: caches, pipelines and threads are left out. It is a fair ratio between two graphs or two engines on one core,
-and repeats to a fraction of a percent on any machine, so that a regression on ARM shows without a board.
+and repeats to a fraction of a percent on any machine, so that a regression on ARM shows without a board. The floor
+beside it needs no second measurement: no program does the network's multiply-accumulates in fewer instructions than
+they divided by the most that one instruction of the core does.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
-import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgekit import bundle as bundles
+from edgekit.emulate import counter
 from edgekit.emulate.board import BUNDLE, OUT, Board, board_of, require
 from edgekit.emulate.root import Say
-from edgekit.emulate.run import emulator
 from edgekit.engines import ENGINES
 from edgekit.errors import DeviceError
 
-_SOURCE = Path(__file__).with_name("insn.c")
 # The cost of one inference is the difference between so many and one, so that loading and the first run cancel out.
 _FEW, _MANY = 1, 6
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """One inference of one engine on one core, in millions; batch 1, one thread."""
+    """One inference of one engine on one core, in millions; batch 1, one thread.
+
+    ``macs``: the network's multiply-accumulates, in millions; ``most``: of them, in one instruction of this core at
+    most. None where that is not known.
+    """
 
     engine: str
     version: str
@@ -39,6 +41,21 @@ class Count:
     cpu: str
     instructions: float
     memory: float  # loads and stores
+    macs: float | None = None
+    most: int | None = None
+
+    @property
+    def macs_per_instruction(self) -> float | None:
+        return None if self.macs is None or self.instructions <= 0 else self.macs / self.instructions
+
+    @property
+    def floor(self) -> float | None:
+        """The fewest instructions, in millions, that this core can do the multiply-accumulates in."""
+        return None if self.macs is None or self.most is None else self.macs / self.most
+
+    @property
+    def times_floor(self) -> float | None:
+        return None if not self.floor else self.instructions / self.floor
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -48,7 +65,26 @@ class Count:
             "cpu": self.cpu,
             "instructions_m": round(self.instructions, 2),
             "memory_m": round(self.memory, 2),
+            "macs_m": _rounded(self.macs),
+            "most_macs_per_instruction": self.most,
+            "macs_per_instruction": _rounded(self.macs_per_instruction, 3),
+            "times_floor": _rounded(self.times_floor, 3),
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Count:
+        """Reads back :meth:`to_dict`; KeyError, TypeError or ValueError where it is something else."""
+        macs, most = data["macs_m"], data["most_macs_per_instruction"]
+        return cls(
+            str(data["engine"]),
+            str(data["version"]),
+            str(data["model"]),
+            str(data["cpu"]),
+            float(data["instructions_m"]),
+            float(data["memory_m"]),
+            None if macs is None else float(macs),
+            None if most is None else int(most),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +98,22 @@ class CountReport:
         return {"bundle": str(self.bundle), "emulated": [count.to_dict() for count in self.counts]}
 
     def text(self) -> str:
-        lines = [f"{'engine':<16}{'model':<14}{'core':<12}{'M instructions':>15}{'M loads + stores':>18}"]
-        for one in self.counts:
-            lines.append(f"{one.engine:<16}{one.model:<14}{one.cpu:<12}{one.instructions:>15.1f}{one.memory:>18.1f}")
-        return "\n".join(lines)
+        return "\n".join(lines(self.counts))
+
+
+def lines(counts: Sequence[Count]) -> list[str]:
+    """A table for a terminal."""
+    said = [
+        f"{'engine':<16}{'model':<14}{'core':<12}{'M instructions':>15}{'M loads + stores':>18}"
+        f"{'MACs/instruction':>18}{'× floor':>9}"
+    ]
+    for one in counts:
+        per, times = one.macs_per_instruction, one.times_floor
+        said.append(
+            f"{one.engine:<16}{one.model:<14}{one.cpu:<12}{one.instructions:>15.1f}{one.memory:>18.1f}"
+            f"{'–' if per is None else f'{per:.2f}':>18}{'–' if times is None else f'{times:.2f}':>9}"
+        )
+    return said
 
 
 def count(
@@ -84,41 +132,21 @@ def count(
 
     Raises:
         BundleError, VerifyFailed, UsageError: no whole bundle, or its target cannot be emulated.
-        DeviceError: qemu, a C compiler, apt, pip or the network is missing, or an engine failed.
+        DeviceError: qemu, its plugins, a C compiler, apt, pip or the network is missing, or an engine failed.
     """
     opened = bundles.read(bundle_path)
     board = board_of(opened, cpu=cpu, say=say)
-    plugin = build_plugin(board)
+    plugin = counter.prepare(board)
     jobs = []
     for name in engines if engines is not None else board.target.engines():
         for model in models or [ENGINES[name].model]:
             if opened.has(model) and Path(model).suffix == ENGINES[name].suffix:
                 jobs.append((name, model))
+    if say:
+        say(f"counting on an emulated {board.machine.cpu}")
     with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
         counts = pool.map(lambda job: _count_one(board, opened, job[0], job[1], plugin), jobs)
         return CountReport(opened.path, tuple(counts))
-
-
-def build_plugin(board: Board) -> str:
-    """Compiles the counter once per qemu, and returns its path on the emulated board.
-
-    Raises:
-        DeviceError: no C compiler, or it failed.
-    """
-    qemu = emulator(board.machine)
-    name = f"insn-{hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:12]}.so"
-    built = qemu.path / name
-    if not built.exists():
-        compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-        if compiler is None:
-            raise DeviceError("emulation: counting needs a C compiler", hint="apt install gcc libc6-dev")
-        fresh = built.with_suffix(f".{os.getpid()}")
-        line = [compiler, "-shared", "-fPIC", "-O2", "-Wall", "-o", str(fresh), str(_SOURCE)]
-        done = subprocess.run(line, capture_output=True, text=True, check=False)  # noqa: S603
-        if done.returncode != 0:
-            raise DeviceError(f"emulation: the counter does not compile: {done.stderr.strip().splitlines()[-1]}")
-        fresh.replace(built)
-    return qemu.plugin(name)
 
 
 def _count_one(board: Board, opened: bundles.Bundle, name: str, model: str, plugin: str) -> Count:
@@ -126,7 +154,11 @@ def _count_one(board: Board, opened: bundles.Bundle, name: str, model: str, plug
     many = _execute(board, opened, name, model, plugin, _MANY)
     instructions, memory = ((b - a) / (_MANY - _FEW) / 1e6 for a, b in zip(few, many, strict=True))
     version = board.target.engine.versions.of(ENGINES[name].name) or ""  # type: ignore[arg-type]
-    return Count(name, version, model, board.machine.cpu, instructions, memory)
+    macs = opened.manifest.checkpoint.get("macs")
+    entry = next((entry for entry in opened.manifest.models if entry.file == model), None)
+    most = board.machine.macs_per_instruction("fp32" if entry is None else entry.precision)
+    known = macs / 1e6 if isinstance(macs, int | float) and macs > 0 else None
+    return Count(name, version, model, board.machine.cpu, instructions, memory, known, most)
 
 
 def _execute(board: Board, opened: bundles.Bundle, name: str, model: str, plugin: str, times: int) -> list[int]:
@@ -140,7 +172,8 @@ def _execute(board: Board, opened: bundles.Bundle, name: str, model: str, plugin
         try:
             return [int(text) for text in (Path(scratch) / "counts").read_text().split()]
         except (OSError, ValueError):
-            raise DeviceError(
-                "emulation: qemu did not load the instruction counter",
-                hint="it is written for the plugin interface of qemu 6 to 8",
-            ) from None
+            raise DeviceError("emulation: qemu ended without writing the instruction counts") from None
+
+
+def _rounded(value: float | None, digits: int = 2) -> float | None:
+    return None if value is None else round(value, digits)

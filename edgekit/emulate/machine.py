@@ -30,6 +30,20 @@ class Machine:
     def qemu(self) -> str:
         return {"aarch64": "qemu-aarch64", "armv7": "qemu-arm"}[self.isa]
 
+    def macs_per_instruction(self, precision: str) -> int | None:
+        """The most multiply-accumulates that one instruction of this core does; None for a core not known here.
+
+        Arm Architecture Reference Manual (DDI 0487), vector forms: SDOT adds 16 products of int8, SMLAL and VMLAL 8;
+        FMLA adds 4 of fp32, and 8 of fp16 where the core computes in it.
+        """
+        core = _CORES.get(self.cpu)
+        if core is None:
+            return None
+        features = core.features.split()
+        if precision == "int8":
+            return 16 if "asimddp" in features else 8
+        return 8 if precision == "fp16" and "asimdhp" in features else 4
+
 
 @dataclass(frozen=True, slots=True)
 class _Core:

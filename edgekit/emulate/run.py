@@ -44,6 +44,7 @@ class Emulator:
     path: Path
     version: str
     command: tuple[str, ...]  # how to start it inside the root
+    plugins: bool = True  # whether it takes any
 
     def plugin(self, name: str) -> str:
         return f"/qemu/{name}"
@@ -90,7 +91,18 @@ def emulator(machine: Machine) -> Emulator:
             shutil.rmtree(fresh, ignore_errors=True)
     loader = next((Path(name).name for name in libraries if "ld-linux" in name), None)
     start = (f"/qemu/{loader}", "--library-path", "/qemu") if loader else ()
-    return Emulator(path, version, (*start, f"/qemu/{machine.qemu}"))
+    plugins = "-plugin" in _output([found, "-h"])
+    return Emulator(path, version, (*start, f"/qemu/{machine.qemu}"), plugins)
+
+
+def check(machine: Machine) -> None:
+    """Whether programs of a machine can run here; makes nothing that takes time.
+
+    Raises:
+        DeviceError: as for :func:`emulator`, or this system forbids namespaces.
+    """
+    emulator(machine)
+    _namespaces()
 
 
 def run(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from edgekit.report import charts
+from edgekit.report import charts, emulated
 from edgekit.report.cost import Cost
 from edgekit.report.markup import Child, Html, join, table, tag
 from edgekit.report.record import BuildRecord, LayerNoise, RangeHistogram
@@ -171,6 +171,7 @@ def cost(record: BuildRecord) -> Html:
         if found.peers:
             sources = sorted({f"{peer.tool}: {peer.source}" for peer in found.peers})
             body.append(tag("p", f"Published figures: {'; '.join(sources)}.", class_="note"))
+    body.append(emulated.counts(record.emulated))
     return section("What it costs", "cost", *body)
 
 

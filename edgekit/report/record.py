@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.config.target import Precision, Target
+from edgekit.emulate.emulated import Emulated
 from edgekit.evaluate.accuracy import Accuracy
 from edgekit.evaluate.bench_report import BenchReport
 from edgekit.evaluate.gate import GateResult
@@ -139,6 +140,7 @@ class BuildRecord:
         layers: signal-to-noise layer by layer, in network order.
         ops: model file → operator → count.
         cost: MACs, bytes and the roofline of ``target``.
+        emulated: what the target's core answered and executed under emulation.
         stages: stage → seconds, in order.
         refused: rewrites that refused, and why.
         settings: what was switched on, e.g. {"observer": "mse", "rounding": "gptq"}.
@@ -159,6 +161,7 @@ class BuildRecord:
     parity: tuple[Parity, ...] = ()
     ops: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     cost: Cost | None = None
+    emulated: Emulated | None = None
     calibration: CalibrationFacts | None = None
     kept_float: tuple[KeptFloat, ...] = ()
     ablations: tuple[Ablation, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from edgekit.report import charts
+from edgekit.report import charts, emulated
 from edgekit.report.flips import Flip, confusions, flips, thumbnail
 from edgekit.report.markup import Child, Html, join, measured, table, tag
 from edgekit.report.record import BuildRecord, KeptFloat
@@ -115,6 +115,8 @@ def accuracy(record: BuildRecord) -> Html:
         ]  # fmt: skip
         body += [tag("h3", "Accuracy gate"), table(("model", "figure", "measured", "limit", ""), rows, numbers=2)]
     body.append(_parity(record))
+    if any(body):
+        body.append(emulated.proof(record.emulated))
     if record.ablations:
         rows = [
             (

@@ -31,6 +31,8 @@ def text(record: BuildRecord) -> str:
         parts.append(("Operators", *_operators(record)))
     if record.cost is not None:
         parts.append(("Cost", *cost_lines(record.cost)))
+    if record.emulated is not None:
+        parts.append(("On the target's core, emulated", *record.emulated.lines()))
     if record.stages:
         parts.append(("Seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in record.stages.items())))
     if record.artifacts:

@@ -18,7 +18,7 @@ class Order:
     """One bundle to build.
 
     ``calibration`` and ``evaluation`` are folders of pictures, or the YAML manifest of a set; ``labels`` a labels file.
-    ``output`` is the bundle's own directory.
+    ``output`` is the bundle's own directory. ``emulate``: prove and count on the target's emulated core before that.
     """
 
     checkpoint: str
@@ -30,6 +30,7 @@ class Order:
     evaluation: Path | None = None
     ranges: Path | None = None
     keep_stages: bool = False
+    emulate: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -45,6 +46,7 @@ def place(
     precision: Precision | None = None,
     output: Path | None = None,
     keep_stages: bool = False,
+    emulate: bool = False,
 ) -> Order:
     """Lays flags over deploy.yaml over the target profile over defaults.
 
@@ -86,6 +88,7 @@ def place(
         evaluation=evaluation,
         ranges=ranges,
         keep_stages=keep_stages,
+        emulate=emulate,
         notes=tuple(notes),
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgekit import bundle, report
-from edgekit.bundle import Bundle, Golden, Parts
+from edgekit.bundle import Bundle, Expected, Golden, Parts
 from edgekit.bundle.write import proven_engines
+from edgekit.emulate import FILE
 from edgekit.errors import AccuracyGateFailed
 from edgekit.evaluate.gate import HINT
 from edgekit.files import write_whole
@@ -34,13 +35,30 @@ def require_gate(f: Findings) -> None:
     raise AccuracyGateFailed(said, hint=HINT, facts=to_dict(None, f), text=terminal.text(shown))
 
 
+def write_report_beside(f: Findings) -> Path:
+    """The report of a build that ends without a bundle."""
+    path = report_beside(f.order.output)
+    write_whole(path, report.render(summary.record(f, _artifacts(f))).encode())
+    return path
+
+
 def report_beside(output: Path) -> Path:
-    """Where the report of a build that failed its gate goes."""
+    """Where the report of a build goes that failed its gate, or its proof on the target's core."""
     return output.with_name(f"{output.name}.report.html")
 
 
-def write(f: Findings, golden: Golden, ran: Mapping[str, str], stages: Mapping[str, tuple[str, bytes]]) -> Bundle:
+def write(
+    f: Findings,
+    golden: Golden,
+    ran: Mapping[str, str],
+    stages: Mapping[str, tuple[str, bytes]],
+    more_answers: Sequence[Expected] = (),
+) -> Bundle:
     """Writes the bundle, whole or not at all.
+
+    Args:
+        golden: with what this machine answered; the tolerance is derived from that.
+        more_answers: what other cores answered to the same goldens.
 
     Raises:
         StorageError: the disk is full or cannot be written.
@@ -53,10 +71,12 @@ def write(f: Findings, golden: Golden, ran: Mapping[str, str], stages: Mapping[s
     }
     if f.quantized is not None:
         extra["ranges.json"] = ("other", f.quantized.ranges.to_json().encode())
+    if f.emulated is not None:
+        extra[FILE] = f.emulated.file()
     parts = Parts(
         models=tuple((model.entry, model.content) for model in (f.models.onnx, f.models.tflite)),
         labels=f.labels,
-        golden=golden,
+        golden=golden.recording(*more_answers),
         image=f.checkpoint.image,
         precision=f.order.precision,
         target=target,
@@ -106,6 +126,7 @@ def to_dict(made: Bundle | None, f: Findings) -> dict[str, Any]:
         "parity": summary.parity_dict(f),
         "accuracy": summary.accuracy_dict(f),
         "cost": f.cost.to_dict(),
+        "emulated": None if f.emulated is None else f.emulated.to_dict(),
         "notes": list(f.notes),
         "seconds": dict(f.seconds),
     }

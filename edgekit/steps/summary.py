@@ -10,6 +10,7 @@ from typing import Any
 
 from edgekit import __version__, checkpoints
 from edgekit.checkpoints import Checkpoint
+from edgekit.emulate import Emulated
 from edgekit.evaluate.accuracy import Accuracy
 from edgekit.evaluate.bench_report import BenchReport
 from edgekit.evaluate.gate import GateResult
@@ -47,6 +48,7 @@ class Findings:
     speed: BenchReport | None
     cost: Cost
     seconds: Mapping[str, float]
+    emulated: Emulated | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -178,6 +180,7 @@ def record(f: Findings, artifacts: tuple[Artifact, ...]) -> BuildRecord:
         parity=tuple(parity),
         ops={m.entry.file: m.entry.ops for m in (f.models.onnx, f.models.tflite)},
         cost=f.cost,
+        emulated=f.emulated,
         calibration=CalibrationFacts(
             str(chosen.source), len(chosen.entries), chosen.available, chosen.sha256, chosen.warnings
         ),

@@ -40,6 +40,10 @@ class Watch:
         self._listener = listener or Silent()
         self._clock = clock
 
+    def tell(self, text: str) -> None:
+        """What the present stage is at, where a stage has steps and no count of them."""
+        self._listener.begin(text)
+
     @contextmanager
     def stage(self, name: str) -> Iterator[Callable[[int, int], None]]:
         """Times a stage; gives a function to report (done, total) to."""
