@@ -26,6 +26,7 @@ format: $(VENV)/dev.stamp
 
 docs: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.docs.commands docs/commands.md
+	$(BIN)/python -m tests.emulate.table docs/proven.md README.md
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis
