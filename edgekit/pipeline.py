@@ -14,9 +14,10 @@ from edgekit import bundle, graph
 from edgekit.bundle import Bundle
 from edgekit.report import terminal
 from edgekit.report.cost import cost
-from edgekit.steps import convert, emulated, judgement, models, proof, publish, selective, source, summary
+from edgekit.steps import convert, emulated, judgement, kept, models, proof, publish, selective, source, summary
 from edgekit.steps.order import Order
 from edgekit.steps.pictures import read_pictures
+from edgekit.steps.selective import Recipe
 from edgekit.steps.summary import Findings
 from edgekit.steps.watch import Listener, Watch
 
@@ -62,13 +63,15 @@ def build(order: Order, listener: Listener | None = None) -> Built:
         softmax = order.target.quantization.softmax
         lowered = graph.lower(exported, checkpoint.normalization, checkpoint.image, softmax=softmax)
         parity = proof.float_parity(checkpoint, lowered, pictures.pixels)
-    quantized = None
+    chosen = quantized = None
     if order.precision == "int8":
         scheme = summary.scheme(order)
         with watch.stage("calibrate") as progress:
             ranges = convert.ranges_of(order, lowered, pictures.pixels, scheme, progress)
         with watch.stage("quantize") as progress:
-            quantized = selective.quantized(order, checkpoint, labels, lowered, ranges, scheme, pictures, progress)
+            recipe = Recipe(order, checkpoint, labels, lowered, ranges, scheme, pictures)
+            chosen = selective.quantized(recipe, progress)
+            quantized = chosen.graph
     with watch.stage("emit"):
         emitted = models.emit_all(order, checkpoint, labels, lowered, quantized)
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
@@ -82,9 +85,13 @@ def build(order: Order, listener: Listener | None = None) -> Built:
             gate = judgement.judge_accuracy(order, accuracy, evidence)
         with watch.stage("measure speed"):
             speed = judgement.time_models(files, order)
+        floats = None
+        if chosen is not None and chosen.groups:
+            with watch.stage("weigh float layers") as progress:
+                floats = kept.weigh(chosen, files, evidence, accuracy, Path(folder), progress)
         findings = Findings(
             order, checkpoint, labels, pictures, lowered, quantized, emitted, parity, evidence, accuracy, gate, speed,
-            cost(lowered.model, order.target, summary.network(checkpoint)), watch.seconds,
+            cost(lowered.model, order.target, summary.network(checkpoint)), watch.seconds, kept=floats,
         )  # fmt: skip
         publish.require_gate(findings)
         answers: tuple[bundle.Expected, ...] = ()

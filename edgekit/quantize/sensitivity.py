@@ -3,7 +3,8 @@
 A layer kept in float still reads and writes integers where its neighbours do, so that by itself it saves little. What
 costs is the rounding of a *value*, and that goes only when its maker and all its readers are float. Candidates are
 therefore values; each stands for the layers around it. They are tried in the order of the noise that their rounding
-adds to the scores (:mod:`edgekit.quantize.influence`), worst first.
+adds to the scores (:mod:`edgekit.quantize.influence`), worst first. A network whose values all passed a Concat would
+have none: what only moves integers stays integer.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from edgekit.quantize.network import Network, read
 from edgekit.quantize.quantizer import QuantizedGraph, quantize
 from edgekit.quantize.ranges import Ranges
 from edgekit.quantize.scheme import Scheme
+from edgekit.quantize.search import fewest
 
 log = logging.getLogger(__name__)
 
@@ -81,39 +83,37 @@ def keep_float(
     images: ImageSource,
     meets: Callable[[QuantizedGraph], bool],
     *,
-    most: int = 6,
+    most: int | None = None,
     threads: int = 2,
 ) -> tuple[QuantizedGraph, tuple[Suspect, ...]]:
-    """The quantized graph with the fewest float layers found that meets the gate.
+    """The quantized graph with the fewest float layers found that meets the gate; :mod:`.search` says how.
 
     Args:
         meets: judges a quantized graph, e.g. by its agreement with float on held-out pictures.
-        most: give up after this many suspects.
+        most: give up after this many suspects; None tries all.
 
     Returns:
         The graph (the one with every suspect in float if none met the gate) and the suspects kept in float: none if
         int8 alone meets the gate.
     """
-    made = quantize(model, ranges, scheme, images, threads=threads)
-    if meets(made):
-        return made, ()
-    suspects = rank(model, made, images, threads=threads)[:most]
-    kept: tuple[Suspect, ...] = ()
-    for suspect in suspects:
-        kept = (*kept, suspect)
-        made = _with(model, ranges, scheme, images, kept, threads)
-        log.info("kept %s in float (%.0f %% of the noise)", ", ".join(suspect.layers), 100 * suspect.share)
-        if meets(made):
-            break
-    else:
-        return made, kept
-    # The last one added was needed; those before it may not be any more.
-    for suspect in kept[:-1]:
-        fewer = tuple(other for other in kept if other is not suspect)
-        trial = _with(model, ranges, scheme, images, fewer, threads)
-        if meets(trial):
-            made, kept = trial, fewer
-    return made, kept
+    alone = quantize(model, ranges, scheme, images, threads=threads)
+    made: dict[tuple[Suspect, ...], QuantizedGraph] = {(): alone}
+
+    def passes(kept: tuple[Suspect, ...]) -> bool:
+        # Only the last ones made are kept: the one that passed is always among them or made again.
+        if kept not in made:
+            made.clear()
+            made[kept] = _with(model, ranges, scheme, images, kept, threads)
+            share = 100 * sum(suspect.share for suspect in kept)
+            log.info("tried with %d values in float, %.0f %% of the noise", len(kept), share)
+        return meets(made[kept])
+
+    if passes(()):
+        return alone, ()
+    suspects = rank(model, alone, images, threads=threads)[:most]
+    chosen = fewest(suspects, lambda kept: bool(kept) and passes(kept))
+    kept = suspects if chosen is None else chosen
+    return made.get(kept) or _with(model, ranges, scheme, images, kept, threads), kept
 
 
 def _with(

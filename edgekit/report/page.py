@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgekit.report import measurements, sections
+from edgekit.report import kept, measurements, sections
 from edgekit.report.markup import Html, join, tag
 from edgekit.report.record import BuildRecord
 from edgekit.report.style import CSS
@@ -15,6 +15,7 @@ _PARTS = (
     ("built", "What was built", sections.built),
     ("accuracy", "Accuracy", sections.accuracy),
     ("changed", "What changed", sections.changed),
+    ("kept", "Kept in float", kept.kept),
     ("layers", "Layers", measurements.layers),
     ("ranges", "Ranges", measurements.histograms),
     ("speed", "Speed", measurements.speed),

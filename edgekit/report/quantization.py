@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.quantize import QuantizedGraph
-from edgekit.report.record import KeptFloat, LayerNoise, RangeHistogram
+from edgekit.report.record import LayerNoise, RangeHistogram
 
 
 def layer_noise(quantized: QuantizedGraph) -> tuple[LayerNoise, ...]:
@@ -34,11 +34,6 @@ def range_histograms(quantized: QuantizedGraph) -> tuple[RangeHistogram, ...]:
         chosen = (affine.low, affine.high)
         found.append(RangeHistogram(name, counts, seen.seen_low, seen.seen_high, chosen, seen.observer))
     return tuple(found)
-
-
-def kept_float(quantized: QuantizedGraph) -> tuple[KeptFloat, ...]:
-    """The layers left in float."""
-    return tuple(KeptFloat(name) for name in quantized.kept_float)
 
 
 def _kind(quantized: QuantizedGraph, name: str, op: str) -> str:

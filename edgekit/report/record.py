@@ -104,11 +104,54 @@ class CalibrationFacts:
 
 @dataclass(frozen=True, slots=True)
 class KeptFloat:
-    """A layer left in float: what it gains (dB at the output) and what it costs (ms, where it was measured)."""
+    """Layers left in float, against the same network with these in int8 too.
 
-    layer: str
-    gain_db: float | None = None
-    cost_ms: float | None = None
+    Gains are by format ("onnx", "tflite"): of the scores' SQNR in dB, of agreement with float in percentage points, and
+    of top-1 in percentage points where classes are known. Costs are by engine, of one inference on one thread of the
+    machine that built: more ms, and times as long.
+    """
+
+    layers: tuple[str, ...]
+    gain_db: Mapping[str, float] = field(default_factory=dict)
+    gain_agreement_pp: Mapping[str, float] = field(default_factory=dict)
+    gain_top1_pp: Mapping[str, float] = field(default_factory=dict)
+    cost_ms: Mapping[str, float] = field(default_factory=dict)
+    times: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One choice that ``keep_float: auto`` judged; of both formats the worse figure."""
+
+    layers: tuple[str, ...]
+    passed: bool
+    agreement: float | None = None
+    sqnr_db: float | None = None
+    drop_pp: float | None = None
+
+    @classmethod
+    def of(cls, layers: tuple[str, ...], accuracy: Accuracy, passed: bool) -> Tried:
+        def of(figures: Mapping[str, float]) -> list[float]:
+            return [value for name, value in figures.items() if name in ("onnx", "tflite")]
+
+        return cls(
+            layers,
+            passed,
+            min(of(accuracy.agreement), default=None),
+            min(of(accuracy.sqnr_db), default=None),
+            max(of(accuracy.drop_pp), default=None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FloatLayers:
+    """What was left in float: all of it on ``n`` pictures, each group by itself on ``n_each`` (empty: not measured)."""
+
+    together: KeptFloat
+    each: tuple[KeptFloat, ...] = ()
+    n: int = 0
+    n_each: int = 0
+    tried: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +206,7 @@ class BuildRecord:
     cost: Cost | None = None
     emulated: Emulated | None = None
     calibration: CalibrationFacts | None = None
-    kept_float: tuple[KeptFloat, ...] = ()
+    kept_float: FloatLayers | None = None
     ablations: tuple[Ablation, ...] = ()
     stages: Mapping[str, float] = field(default_factory=dict)
     refused: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from edgekit.report import charts, emulated
 from edgekit.report.flips import Flip, confusions, flips, thumbnail
 from edgekit.report.markup import Child, Html, join, measured, table, tag
-from edgekit.report.record import BuildRecord, KeptFloat
+from edgekit.report.record import BuildRecord
 from edgekit.report.verdict import main_format
 
 _SHOWN_FLIPS = 18
@@ -47,9 +47,8 @@ def built(record: BuildRecord) -> Html:
     if record.calibration is not None:
         own = record.calibration
         rows.append(("Calibration", f"{own.used} of {own.available} pictures from {own.source}"))
-    if record.kept_float:
-        kept = ", ".join(_kept(layer) for layer in record.kept_float)
-        rows.append(("Kept in float", kept))
+    if record.kept_float is not None:
+        rows.append(("Kept in float", ", ".join(record.kept_float.together.layers)))
     files = [
         (a.name, a.format or "–", a.precision or "–", size(a.bytes), tag("code", a.sha256)) for a in record.artifacts
     ]
@@ -64,12 +63,6 @@ def built(record: BuildRecord) -> Html:
         bullets("Rewrites that refused", record.refused),
         bullets("Notes", record.notes),
     )
-
-
-def _kept(layer: KeptFloat) -> str:
-    figures = [number(layer.gain_db, "+.1f", " dB"), number(layer.cost_ms, "+.3f", " ms")]
-    said = ", ".join(figure for figure in figures if figure)
-    return f"{layer.layer} ({said})" if said else layer.layer
 
 
 def accuracy(record: BuildRecord) -> Html:

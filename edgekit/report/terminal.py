@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edgekit.evaluate.bench_report import columns
+from edgekit.report import kept
 from edgekit.report.cost import Cost
 from edgekit.report.measurements import worst
 from edgekit.report.record import BuildRecord
@@ -23,6 +24,8 @@ def text(record: BuildRecord) -> str:
         parts.append(("Accuracy", *record.accuracy.text().splitlines()))
     if record.parity:
         parts.append(("Parity", *_parity(record)))
+    if record.kept_float is not None:
+        parts.append(("Kept in float", *kept.lines(record.kept_float)))
     if record.layers:
         parts.append(("Where int8 loses signal", *_layers(record)))
     if record.speed is not None and record.speed.rows:

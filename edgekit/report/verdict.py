@@ -161,9 +161,9 @@ def _speed(record: BuildRecord) -> str:
     found = speedup(record)
     if found is None:
         return ""
-    if found.ratio >= 1:
+    if found.ratio >= _NOT_FASTER:
         return f"is {found.ratio:.1f} × faster"
-    return f"is {1 / found.ratio:.1f} × slower"
+    return "is as fast" if found.ratio > 1 / _NOT_FASTER else f"is {1 / found.ratio:.1f} × slower"
 
 
 def _size(record: BuildRecord) -> str:

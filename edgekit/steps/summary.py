@@ -19,8 +19,8 @@ from edgekit.labels import Label
 from edgekit.quantize import QuantizedGraph, Scheme, for_isa
 from edgekit.report.cost import Cost
 from edgekit.report.names import network_name
-from edgekit.report.quantization import kept_float, layer_noise, range_histograms
-from edgekit.report.record import Artifact, BuildRecord, CalibrationFacts, Parity, Source
+from edgekit.report.quantization import layer_noise, range_histograms
+from edgekit.report.record import Artifact, BuildRecord, CalibrationFacts, FloatLayers, Parity, Source
 from edgekit.steps.judgement import Evidence
 from edgekit.steps.models import Models
 from edgekit.steps.order import Order
@@ -49,6 +49,7 @@ class Findings:
     cost: Cost
     seconds: Mapping[str, float]
     emulated: Emulated | None = None
+    kept: FloatLayers | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -190,5 +191,5 @@ def record(f: Findings, artifacts: tuple[Artifact, ...]) -> BuildRecord:
         settings=settings,
         layers=() if f.quantized is None else layer_noise(f.quantized),
         histograms=() if f.quantized is None else range_histograms(f.quantized),
-        kept_float=() if f.quantized is None else kept_float(f.quantized),
+        kept_float=f.kept,
     )

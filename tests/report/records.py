@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from edgekit.report.record import (
     Artifact,
     BuildRecord,
     CalibrationFacts,
+    FloatLayers,
     KeptFloat,
     LayerNoise,
     Parity,
     RangeHistogram,
     Source,
+    Tried,
 )
 
 
@@ -121,6 +124,22 @@ def histograms(count: int = 11) -> tuple[RangeHistogram, ...]:
     return tuple(found)
 
 
+def kept_float() -> FloatLayers:
+    """Two groups; the second one gains nothing."""
+    conv1 = KeptFloat(
+        ("conv1", "stage2.0.branch1.0"),
+        {"onnx": 1.24, "tflite": 1.2},
+        {"onnx": 0.6, "tflite": 0.5},
+        {"onnx": 0.1, "tflite": 0.1},
+        {"onnxruntime": 0.081, "litert": 0.12},
+        {"onnxruntime": 1.036, "litert": 1.083},
+    )
+    fc = KeptFloat(("fc",), {"onnx": 0.0}, {"onnx": 0.0}, {}, {"onnxruntime": 0.001}, {"onnxruntime": 1.0004})
+    both = replace(conv1, layers=(*conv1.layers, "fc"))
+    tried = (Tried((), False, 93.8, 18.2, 0.4), Tried(both.layers, True, 94.3, 19.4, 0.3))
+    return FloatLayers(both, (conv1, fc), 1500, 256, tried)
+
+
 def cost() -> Cost:
     target = load_target("rpi4")
     operators = (
@@ -163,7 +182,7 @@ def full(files: Sequence[Path], labels: Sequence[str], **changes: Any) -> BuildR
         },
         "cost": cost(),
         "calibration": CalibrationFacts("photos/calibration", 256, 300, "12" * 32, ("2 pictures are duplicates",)),
-        "kept_float": (KeptFloat("conv1", 1.2, 0.08), KeptFloat("fc")),
+        "kept_float": kept_float(),
         "ablations": (Ablation("all methods", 0.1, 99.7, 24.0), Ablation("without bias correction", 0.9, 97.0, 17.5)),
         "stages": {"checkpoint": 0.8, "graph": 2.1, "calibrate": 6.4, "quantize": 14.2, "emit": 0.6, "evaluate": 9.0},
         "refused": ("the shuffle after stage 3: 58 channels in 3 groups",),

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.quantize import PLAIN, calibrate, quantize
-from edgekit.report.quantization import kept_float, layer_noise, range_histograms
+from edgekit.report.quantization import layer_noise, range_histograms
 
 SIZE = 12
 
@@ -79,7 +79,3 @@ def test_histograms_hold_the_values_and_the_range_of_the_levels(quantized) -> No
     assert stem.counts.dtype == np.int64 and stem.counts.sum() > 0
     assert stem.low == 0 and stem.chosen[0] == 0 and stem.chosen[1] == pytest.approx(stem.high, rel=0.02)
     assert stem.counts[: len(stem.counts) // 4].sum() > 0.5 * stem.counts.sum()  # the outlier's tail is thin
-
-
-def test_nothing_is_kept_in_float_unless_asked(quantized) -> None:  # type: ignore[no-untyped-def]
-    assert kept_float(quantized) == ()

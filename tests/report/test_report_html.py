@@ -72,7 +72,7 @@ class Reader(HTMLParser):
 
 def test_a_full_record_shows_every_section(files: list[Path]) -> None:
     page = Reader(render(records.full(files, LABELS)))
-    sections = ["built", "accuracy", "changed", "layers", "ranges", "speed", "cost", "operators", "stages"]
+    sections = ["built", "accuracy", "changed", "kept", "layers", "ranges", "speed", "cost", "operators", "stages"]
     assert page.ids == sections
     assert [link for link in page.links if link.startswith("#")] == [f"#{name}" for name in sections]
     for said in (
@@ -83,7 +83,11 @@ def test_a_full_record_shows_every_section(files: list[Path]) -> None:
         "the shuffle after stage 3",
         "2 pictures are duplicates",
         "cd" * 32,
-        "conv1 (+1.2 dB, +0.080 ms), fc",
+        "conv1, stage2.0.branch1.0",
+        "+0.120 ms (1.08 ×)",
+        "+0.001 ms (1.00 ×), within noise",
+        "all 3 layers together",
+        "What keep_float: auto tried",
         "without bias correction",
         "needs NumPy 1",
     ):

@@ -21,10 +21,20 @@ def test_every_section_of_a_full_record() -> None:
     said = terminal.text(records.full(FILES, LABELS))
     lines = said.splitlines()
     assert lines[0].startswith("int8 loses") and lines[1].startswith("  Passes its accuracy gate")
-    titles = ["Accuracy", "Parity", "Where int8 loses signal", "Speed on this machine", "Operators", "Cost", "Seconds"]
+    titles = [
+        "Accuracy",
+        "Parity",
+        "Kept in float",
+        "Where int8 loses signal",
+        "Speed on this machine",
+        "Operators",
+        "Cost",
+        "Seconds",
+    ]
     assert [line for line in lines[1:] if line and not line.startswith(" ")] == [*titles, "Files", "Notes"]
     assert "worst: stage2.3.branch2.0 (Conv depthwise): one outlier channel" in said
     assert "published: ncnn fp32, 1 thread: 41.6 ms" in said
+    assert "auto tried nothing: 93.80 %, 18.2 dB, +0.40 pp: misses the gate" in said
     assert "model.onnx: 56 QLinearConv, 16 Concat, 16 Split" in said
 
 
