@@ -11,7 +11,7 @@ from edgekit.config import Target
 from edgekit.emulate import root as roots
 from edgekit.emulate.machine import Machine, machine_of
 from edgekit.emulate.root import Root, Say
-from edgekit.emulate.run import Finished, run
+from edgekit.emulate.run import Finished, check, run
 from edgekit.errors import DeviceError
 from edgekit.lock import WHEELS, locked_wheel, pins_of
 
@@ -64,6 +64,7 @@ def board_of(
     pins = None if target else pins_of(bundle)
     target = target or target_of(bundle)
     machine = machine_of(target, cpu)
+    check(machine)  # before hundreds of megabytes are fetched
     root = roots.prepare(target, machine, pins=pins, local=bundle.path / WHEELS, say=say)
     return Board(target, machine, root, roots.application(locked_wheel(bundle)))
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from edgekit import bundle as bundles
 from edgekit.emulate import counter
-from edgekit.emulate.board import BUNDLE, OUT, Board, board_of, require
+from edgekit.emulate.board import BUNDLE, OUT, Board, board_of, require, target_of
+from edgekit.emulate.machine import machine_of
 from edgekit.emulate.root import Say
 from edgekit.engines import ENGINES
 from edgekit.errors import DeviceError
@@ -135,6 +136,7 @@ def count(
         DeviceError: qemu, its plugins, a C compiler, apt, pip or the network is missing, or an engine failed.
     """
     opened = bundles.read(bundle_path)
+    counter.check(machine_of(target_of(opened), cpu))
     board = board_of(opened, cpu=cpu, say=say)
     plugin = counter.prepare(board)
     jobs = []

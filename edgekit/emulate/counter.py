@@ -29,11 +29,10 @@ def prepare(board: Board) -> str:
     Raises:
         DeviceError: no C compiler, this qemu takes no plugins, or not this one; the message has qemu's own words.
     """
-    qemu = emulator(board.machine)
-    name = f"insn-{hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:12]}.so"
+    check(board.machine)
+    qemu, name = emulator(board.machine), _name()
     if (qemu.path / name).exists():
         return qemu.plugin(name)
-    check(board.machine)
     interface, tried = interface_of(qemu.version), set()
     fresh = qemu.path / f".{name}.{os.getpid()}"
     try:
@@ -65,7 +64,8 @@ def check(machine: Machine) -> None:
             "verify --emulate works with it",
             hint=f"static builds take none (Debian 13's is one): {_INSTALL}",
         )
-    _compiler()
+    if not (qemu.path / _name()).exists():
+        _compiler()
 
 
 def interface_of(version: str) -> int:
@@ -93,6 +93,10 @@ def compile_to(output: Path, interface: int) -> None:
     if done.returncode != 0:
         said = [text for text in done.stderr.splitlines() if text.strip()] or [f"exit code {done.returncode}"]
         raise DeviceError(f"emulation: the counter does not compile: {said[-1]}", hint="apt install gcc libc6-dev")
+
+
+def _name() -> str:
+    return f"insn-{hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:12]}.so"
 
 
 def _compiler() -> str:
