@@ -64,6 +64,11 @@ class CalibrationSet:
     hashes: tuple[str, ...] = field(repr=False)
     warnings: tuple[str, ...]
 
+    @property
+    def classes(self) -> dict[str, int]:
+        """Pictures used of each class, by name; empty where nothing says what they show."""
+        return dict(sorted(Counter(entry.label for entry in self.entries if entry.label is not None).items()))
+
 
 def load(
     source: Path, image: ImageContract, count: int, *, seed: int = 0, progress: Callable[[int, int], None] | None = None
@@ -188,11 +193,15 @@ def _refuse_broken(source: Path, skipped: Sequence[str], drawn: int) -> None:
 
 def _warnings(entries: Sequence[Entry], skipped: Sequence[str], duplicates: int) -> Iterable[str]:
     if skipped:
-        yield f"{len(skipped)} unreadable pictures were skipped, the first: {skipped[0]}"
-    if duplicates:
+        were = "picture was" if len(skipped) == 1 else "pictures were"
+        yield f"{len(skipped)} unreadable {were} skipped, the first: {skipped[0]}"
+    if duplicates == 1:
+        yield "1 picture has the content of another and was left out"
+    elif duplicates:
         yield f"{duplicates} pictures have the content of another and were left out"
     if len(entries) < FEW:
-        yield f"{len(entries)} pictures are few to calibrate on: {FEW} or more give steadier ranges"
+        count = "1 picture is" if len(entries) == 1 else f"{len(entries)} pictures are"
+        yield f"{count} few to calibrate on: {FEW} or more give steadier ranges"
     sizes = Counter(entry.label for entry in entries if entry.label is not None)
     if sizes and max(sizes.values()) > UNBALANCED * min(sizes.values()):
         (most, many), (least, few) = sizes.most_common()[0], sizes.most_common()[-1]

@@ -20,6 +20,11 @@ _NOISES = (
     ("cumulative_db", "whole network so far", "var(--teal)"),
 )
 _SHOWN_HISTOGRAMS = 8
+# Nodes that say how the tensors between integer kernels are to be read; ONNX Runtime fuses them into the kernels.
+_DESCRIBING = ("QuantizeLinear", "DequantizeLinear")
+_DESCRIBED = (
+    "{} without QuantizeLinear and DequantizeLinear, which describe tensors and are fused into integer kernels."
+)
 _ROOFLINE = (
     "Roofline (Williams, Waterman, Patterson, 2009): the larger of multiply-accumulates over the cores' peak and of "
     "weights, picture and scores over memory bandwidth. Computed, not measured; no program on this board is faster."
@@ -100,15 +105,15 @@ def histograms(record: BuildRecord) -> Html:
 
 
 def _histogram(found: RangeHistogram) -> Html:
-    clipped = 100 * _clipped(found)
+    outside = 100 * clipped(found)
     step = (found.chosen[1] - found.chosen[0]) / 255
-    said = f"range {found.chosen[0]:.3g} to {found.chosen[1]:.3g}, step {step:.3g}, {clipped:.3g} % clipped"
+    said = f"range {found.chosen[0]:.3g} to {found.chosen[1]:.3g}, step {step:.3g}, {outside:.3g} % clipped"
     observer = f", {found.observer}" if found.observer else ""
     drawn = charts.histogram(found.counts, found.low, found.high, found.chosen)
     return tag("figure", drawn, tag("figcaption", tag("b", found.name), tag("br"), said + observer))
 
 
-def _clipped(found: RangeHistogram) -> float:
+def clipped(found: RangeHistogram) -> float:
     """Share of values in bins whose middle lies outside the chosen range."""
     edges = np.linspace(found.low, found.high, len(found.counts) + 1)
     middle = (edges[1:] + edges[:-1]) / 2
@@ -130,13 +135,15 @@ def census(record: BuildRecord) -> Html:
     """Operators of each model file."""
     if not record.ops:
         return Html("")
-    operators = sorted(
-        {op for counts in record.ops.values() for op in counts},
-        key=lambda op: (-max(c.get(op, 0) for c in record.ops.values()), op),
-    )
-    rows = [(op, *(str(counts[op]) if op in counts else "" for counts in record.ops.values())) for op in operators]
-    totals = ("all", *(str(sum(counts.values())) for counts in record.ops.values()))
-    return section("Operators", "operators", table(("operator", *record.ops), [*rows, totals]))
+    tables = []
+    for name, counts in record.ops.items():
+        ranked = sorted(counts.items(), key=lambda item: (item[0] in _DESCRIBING, -item[1], item[0]))
+        rows = [(op, str(count)) for op, count in ranked]
+        executed = sum(count for op, count in counts.items() if op not in _DESCRIBING)
+        tables.append(table((name, "nodes"), [*rows, ("all", str(sum(counts.values())))]))
+        if executed < sum(counts.values()):
+            tables[-1] = join([tables[-1], tag("p", _DESCRIBED.format(executed), class_="note")])
+    return section("Operators", "operators", tag("div", *(tag("div", own) for own in tables), class_="two"))
 
 
 def cost(record: BuildRecord) -> Html:
@@ -150,7 +157,8 @@ def cost(record: BuildRecord) -> Html:
         for row in found.by_kind()
     ]  # fmt: skip
     total = ("all", str(len(found.operators)), f"{found.macs / 1e6:.2f}", f"{found.params / 1e3:.1f}",
-             f"{found.moved / 1e6:.2f}", "")  # fmt: skip
+             f"{found.moved / 1e6:.2f}",
+             f"{sum(op.bytes_at(record.precision) for op in found.operators) / 1e6:.2f}")  # fmt: skip
     head = ("operator", "nodes", "MMAC", "parameters, k", "elements moved, M", f"MB at {record.precision}")
     body = [table(head, [*rows, total])]
     bars = [*_floor_bars(record, found), *_peer_bars(found)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,13 +94,31 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationFacts:
-    """The pictures that chose the ranges: how many were used of how many, where from, and what is wrong with them."""
+    """The pictures that chose the ranges: how many were used of how many, where from, and what is wrong with them.
+
+    ``sha256`` is over their contents in order; ``classes`` counts those used by name, empty where nothing says.
+    """
 
     source: str
     used: int
     available: int
     sha256: str = ""
     warnings: tuple[str, ...] = ()
+    classes: Mapping[str, int] = field(default_factory=dict)
+    duplicates: int = 0
+    skipped: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "used": self.used,
+            "available": self.available,
+            "sha256": self.sha256,
+            "classes": dict(self.classes),
+            "duplicates": self.duplicates,
+            "skipped": self.skipped,
+            "warnings": list(self.warnings),
+        }
 
 
 @dataclass(frozen=True, slots=True)

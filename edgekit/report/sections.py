@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from edgekit.evaluate.gate import Condition
 from edgekit.report import charts, emulated
 from edgekit.report.flips import Flip, confusions, flips, thumbnail
 from edgekit.report.markup import Child, Html, join, measured, table, tag
-from edgekit.report.record import BuildRecord
+from edgekit.report.record import BuildRecord, CalibrationFacts
 from edgekit.report.verdict import main_format
 
 _SHOWN_FLIPS = 18
@@ -45,8 +46,7 @@ def built(record: BuildRecord) -> Html:
     if record.settings:
         rows.append(("Method", ", ".join(f"{key} {value}" for key, value in record.settings.items())))
     if record.calibration is not None:
-        own = record.calibration
-        rows.append(("Calibration", f"{own.used} of {own.available} pictures from {own.source}"))
+        rows.append(("Calibration", _calibration(record.calibration)))
     if record.kept_float is not None:
         rows.append(("Kept in float", ", ".join(record.kept_float.together.layers)))
     files = [
@@ -63,6 +63,17 @@ def built(record: BuildRecord) -> Html:
         bullets("Rewrites that refused", record.refused),
         bullets("Notes", record.notes),
     )
+
+
+def _calibration(own: CalibrationFacts) -> Html:
+    said: list[Child] = [f"{own.used} of {own.available} pictures from {own.source}"]
+    if own.classes:
+        least, most = min(own.classes.values()), max(own.classes.values())
+        span = str(most) if least == most else f"{least} to {most}"
+        said.append(f"; {len(own.classes)} {'class' if len(own.classes) == 1 else 'classes'}, {span} of each")
+    if own.sha256:
+        said += [tag("br"), tag("code", own.sha256)]
+    return join(said)
 
 
 def accuracy(record: BuildRecord) -> Html:
@@ -95,14 +106,10 @@ def accuracy(record: BuildRecord) -> Html:
         body.append(
             tag("p", f"{found.n} pictures{where}{skipped}. {_INTERVALS if found.models else ''}", class_="note")
         )  # fmt: skip
-        if "onnx_tflite" in found.agreement:
-            both = (
-                f"model.onnx and model.tflite answer alike on {found.agreement['onnx_tflite']:.2f} % of the pictures."
-            )
-            body.append(tag("p", both))
+        body.append(bullets("Mind", found.notes))
     if record.gate is not None and record.gate.judged:
         rows = [
-            (c.model, c.name, f"{c.measured:.3g}", f"{c.limit:g}",
+            (NAMES.get(c.model, c.model), *_condition(c),
              tag("span", "pass" if c.passed else "fail", class_=f"pill {'good' if c.passed else 'bad'}"))
             for c in record.gate.judged
         ]  # fmt: skip
@@ -122,6 +129,20 @@ def accuracy(record: BuildRecord) -> Html:
         ]
         body += [tag("h3", "What each method is worth"), table(("method", "drop", "agreement", "score SQNR"), rows)]
     return section("Accuracy and parity", "accuracy", *body)
+
+
+_JUDGED = {
+    "drop_pp": ("top-1 drop", " pp", "≤"),
+    "agreement": ("agreement", " %", "≥"),
+    "SQNR": ("score SQNR", " dB", "≥"),
+}
+
+
+def _condition(judged: Condition) -> tuple[str, str, str]:
+    """What was judged, what was measured, what was asked."""
+    name, unit, sign = _JUDGED.get(judged.name, (judged.name, "", ""))
+    measured_ = "equal" if math.isinf(judged.measured) else f"{judged.measured:.2f}{unit}"
+    return name, measured_, f"{sign} {judged.limit:g}{unit}"
 
 
 def _parity(record: BuildRecord) -> Html:

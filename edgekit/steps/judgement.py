@@ -59,7 +59,8 @@ def find_evidence(order: Order, labels: Sequence[Label], pictures: Pictures, scr
     if folder is not None:
         chosen = labelled(folder, labels).pictures
         shared = calibration_set.overlap(pictures.chosen, (picture.path for picture in chosen))
-        warnings = (f"{shared} evaluation pictures were also calibrated on",) if shared else ()
+        said = f"{shared} of the {len(chosen)} evaluation pictures were also calibrated on: they prove little"
+        warnings = (said,) if shared else ()
         return Evidence(chosen, True, str(folder), warnings)
     source = pictures.chosen.source
     used = {entry.path.resolve() for entry in pictures.chosen.entries}

@@ -13,7 +13,7 @@ from edgekit.emulate import FILE
 from edgekit.errors import AccuracyGateFailed
 from edgekit.evaluate.gate import HINT
 from edgekit.files import write_whole
-from edgekit.report import kept, terminal
+from edgekit.report import figures, terminal
 from edgekit.report.record import Artifact, BuildRecord
 from edgekit.steps import proof, summary
 from edgekit.steps.summary import Findings
@@ -127,7 +127,7 @@ def to_dict(made: Bundle | None, f: Findings) -> dict[str, Any]:
         "accuracy": summary.accuracy_dict(f),
         "cost": f.cost.to_dict(),
         "emulated": None if f.emulated is None else f.emulated.to_dict(),
-        "keep_float": kept.to_dict(f.kept),
+        **figures.to_dict(summary.record(f, _artifacts(f) if made is None else _published(made))),
         "notes": list(f.notes),
         "seconds": dict(f.seconds),
     }

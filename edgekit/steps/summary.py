@@ -96,8 +96,17 @@ def network(checkpoint: Checkpoint) -> str:
     return "" if spec is None else network_name(spec.version, spec.stage_channels, spec.groups)
 
 
-def _word(value: object) -> str:
-    return {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+def _settings(used: Scheme) -> dict[str, str]:
+    """The methods in words, for people; the manifest has them as they are called in a profile."""
+    on = {True: "on", False: "off"}
+    return {
+        "ranges": used.observer,
+        "equalization": on[used.equalize],
+        "rounding": used.rounding,
+        "bias correction": on[used.bias_correction],
+        "scale search": on[used.scale_search],
+        "weights": f"±{used.weight_limit}",
+    }
 
 
 def source_dict(f: Findings) -> dict[str, Any]:
@@ -141,9 +150,17 @@ def manifest_notes(f: Findings) -> dict[str, Any]:
     return {"output": f.lowered.output, "build": list(f.notes), **settings}
 
 
+def calibration(f: Findings) -> CalibrationFacts:
+    """The pictures that were calibrated on, and what is wrong with them."""
+    own = f.pictures.chosen
+    return CalibrationFacts(
+        str(own.source), len(own.entries), own.available, own.sha256, own.warnings, own.classes, own.duplicates,
+        len(own.skipped),
+    )  # fmt: skip
+
+
 def record(f: Findings, artifacts: tuple[Artifact, ...]) -> BuildRecord:
     """What report.html and the terminal show."""
-    chosen = f.pictures.chosen
     source = source_dict(f)
     parity = [
         Parity(f"float ONNX against {f.parity.reference}", f.parity.n, relative_error=f.parity.relative_error),
@@ -159,7 +176,7 @@ def record(f: Findings, artifacts: tuple[Artifact, ...]) -> BuildRecord:
                 None if own is None else own.largest,
             )
         )
-    settings = {} if f.quantized is None else {k: _word(v) for k, v in f.quantized.scheme.to_dict().items()}
+    settings = {} if f.quantized is None else _settings(f.quantized.scheme)
     return BuildRecord(
         source=Source(
             f.checkpoint.path.name,
@@ -182,9 +199,7 @@ def record(f: Findings, artifacts: tuple[Artifact, ...]) -> BuildRecord:
         ops={m.entry.file: m.entry.ops for m in (f.models.onnx, f.models.tflite)},
         cost=f.cost,
         emulated=f.emulated,
-        calibration=CalibrationFacts(
-            str(chosen.source), len(chosen.entries), chosen.available, chosen.sha256, chosen.warnings
-        ),
+        calibration=calibration(f),
         stages=dict(f.seconds),
         notes=f.notes,
         tools=tools(),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from dataclasses import replace
 from pathlib import Path
 
-from edgekit.report import terminal
+from edgekit.report import figures, terminal
 
 _spec = importlib.util.spec_from_file_location("report_records", Path(__file__).with_name("records.py"))
 assert _spec is not None and _spec.loader is not None
@@ -36,6 +37,26 @@ def test_every_section_of_a_full_record() -> None:
     assert "published: ncnn fp32, 1 thread: 41.6 ms" in said
     assert "auto tried nothing: 93.80 %, 18.2 dB, +0.40 pp: misses the gate" in said
     assert "model.onnx: 56 QLinearConv, 16 Concat, 16 Split" in said
+
+
+def test_the_same_figures_for_programs() -> None:
+    said = json.loads(json.dumps(figures.to_dict(records.full(FILES, LABELS)), allow_nan=False))
+    assert said["verdict"]["headline"].startswith("int8 loses") and said["verdict"]["times_smaller"] > 3
+    assert said["worst_layer"] == "stage2.3.branch2.0"
+    assert len(said["layers"]) == 57 and "outlier channel" in said["layers"][3]["why"]
+    assert said["ranges"][0]["clipped_percent"] > 0 and said["ranges"][0]["observer"] == "mse"
+    changed = said["changed"]
+    assert changed["pictures"] == sum(pair["pictures"] for pair in changed["confusions"]) > 0
+    assert [row["layers"] for row in said["keep_float"]["each"]] == [["conv1", "stage2.0.branch1.0"], ["fc"]]
+    assert said["ablations"][1] == {
+        "method": "without bias correction",
+        "drop_pp": 0.9,
+        "agreement": 97.0,
+        "sqnr_db": 17.5,
+    }
+    assert said["calibration"]["used"] == 256
+    empty = figures.to_dict(records.minimal())
+    assert empty["changed"] is None and empty["keep_float"] is None and empty["layers"] == []
 
 
 def test_the_worst_layer_comes_first() -> None:
