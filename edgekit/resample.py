@@ -13,17 +13,18 @@ from typing import Literal, Protocol
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 Axis = tuple[int, int, int, int]
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-# Output rows per matrix product. The weights of neighbouring rows overlap, so they share one small dense matrix;
-# 8 wastes few multiplications on zeros and is what BLAS kernels are wide.
-_BAND = 8
-# Bands whose source rows become floats at once: all of them at once took 1.6 times as long on a busy machine.
-_GROUP = 2
+# Result rows per matrix product. The weights of neighbouring rows overlap, so a few rows share one small dense matrix:
+# fewer waste fewer multiplications on zeros, more read each pixel less often. 3 and 5 to 8 took longer.
+_ROWS = 4
+# Bytes of float buffers in use at a time, which should stay in the second-level cache of a small board.
+_BUFFERS = 512 << 10
 # Multiplications per matrix product: below the 2^18 where OpenBLAS starts threads (interface/gemm.c), whose hand-over
 # costs more than so small a product.
 _PRODUCT = 200_000
@@ -100,16 +101,17 @@ class TriangleResampler:
     def __init__(self, rows: Axis, columns: Axis, channels: int) -> None:
         reduction = min(rows[0] / rows[1], columns[0] / columns[1])
         self._block = int(reduction / 2) if reduction >= _BLOCK_FROM else 1
-        (y0, y1), row_bands, height = _bands(rows, self._block)
-        (x0, x1), column_bands, width = _bands(columns, self._block)
+        (y0, y1), row_weights = _dense(rows, self._block)
+        (x0, x1), column_weights = _dense(columns, self._block)
+        height, width = row_weights.shape[1], column_weights.shape[1]
         self.window = (slice(y0, y1), slice(x0, x1))
         out_h, out_w = rows[3], columns[3]
         self._blocks = np.empty((height, width, channels), np.uint8)
         # "turned" has x before y, so that the pass over x is a product with whole rows too.
         self._turned = np.empty((width, height, channels), np.uint8)
-        self._across = _Product(column_bands, height * channels)
+        self._across = _Product(column_weights, height * channels)
         self._upright = np.empty((height, out_w, channels), np.uint8)
-        self._down = _Product(row_bands, out_w * channels)
+        self._down = _Product(row_weights, out_w * channels)
         self._narrow = np.empty((out_w, height, channels), np.uint8)
         self._small = np.empty((out_h, out_w, channels), np.uint8)
 
@@ -129,51 +131,79 @@ class TriangleResampler:
 
 
 class _Product:
-    """A banded matrix times uint8 rows, rounded to the nearest uint8.
+    """A banded matrix ``dense`` ``[rows, source rows]`` times uint8 source rows, rounded to the nearest uint8.
 
-    Few bands are done at a time, through float buffers that stay in the second-level cache; every operand of every
-    small product is a view that is made once, since slicing would cost as much as multiplying.
+    A few result rows at a time are one small dense product, and a stretch of such products is one call of ``matmul``,
+    which asks that their source rows start at even distances. They nearly do: bands follow each other in pairs whose
+    starts model the true ones, and the few weights more that this takes are zeros. Buffers hold one stretch and stay
+    in the cache; every operand is a view that is made once, since slicing would cost as much as multiplying.
     """
 
-    def __init__(self, bands: list[_Band], columns: int) -> None:
-        groups = [bands[i : i + _GROUP] for i in range(0, len(bands), _GROUP)]
-        spans = [(group[0].start, max(band.stop for band in group)) for group in groups]
-        floats = np.empty((max(stop - start for start, stop in spans), columns), np.float32)
-        sums = np.empty((_GROUP * _BAND, columns), np.float32)
+    def __init__(self, dense: Floats, columns: int) -> None:
+        rows_per_pair = 2 * _ROWS + math.ceil(2 * _ROWS * dense.shape[1] / len(dense))
+        pairs = max(1, _BUFFERS // (rows_per_pair * columns * 4))
+        height = 2 * _ROWS * pairs
+        stretches = [_stretch(dense[row : row + height], row) for row in range(0, len(dense), height)]
+        # Zeros at first: where a stretch reaches over the last source row, zero weights must meet numbers.
+        floats = np.zeros((max(s.reach for s in stretches), columns), np.float32)
+        sums = np.empty((height, columns), np.float32)
         self._steps: list[_Step] = []
-        row = 0
-        for group, (start, stop) in zip(groups, spans, strict=True):
-            products, done = [], 0
-            for band in group:
-                count, taps = band.weights.shape
-                width = max(1, _PRODUCT // band.weights.size)
-                for panel in (slice(column, column + width) for column in range(0, columns, width)):
-                    source = floats[band.start - start : band.start - start + taps, panel]
-                    products.append((band.weights, source, sums[done : done + count, panel]))
-                done += count
-            rows = slice(start, stop), slice(row, row + done)
-            self._steps.append(_Step(*rows, floats[: stop - start], sums[:done], products))
-            row += done
+        for s in stretches:
+            stop = min(s.start + s.reach, dense.shape[1])
+            rows_out = slice(s.row, min(s.row + height, len(dense)))
+            self._steps.append(
+                _Step(
+                    slice(s.start, stop),
+                    rows_out,
+                    floats[: stop - s.start],
+                    sums[: rows_out.stop - rows_out.start],
+                    s.products(floats, sums),
+                )
+            )
 
     def __call__(self, source: Pixels, target: Pixels) -> None:
         source, target = source.reshape(len(source), -1), target.reshape(len(target), -1)
         for step in self._steps:
-            step.floats[...] = source[step.rows_in]
+            np.copyto(step.floats, source[step.rows_in])
             for weights, floats, sums in step.products:
                 np.matmul(weights, floats, out=sums)
             cv2.convertScaleAbs(step.sums, target[step.rows_out])
 
 
 @dataclass(frozen=True, slots=True)
-class _Band:
-    """Weights of neighbouring result rows, float32 ``[rows, stop - start]``, over source rows ``start`` to ``stop``."""
+class _Stretch:
+    """Pairs of bands, from result row ``row`` on.
 
+    Attributes:
+        weights: float32 ``[pairs, 2, rows, taps]``. start: the source row of the first weight.
+        step, half: source rows from one pair to the next, and from a pair's first band to its second.
+    """
+
+    row: int
     start: int
+    step: int
+    half: int
     weights: Floats
 
     @property
-    def stop(self) -> int:
-        return self.start + int(self.weights.shape[1])
+    def reach(self) -> int:
+        """How many source rows from ``start`` on the weights cover."""
+        return (len(self.weights) - 1) * self.step + self.half + int(self.weights.shape[3])
+
+    def products(self, floats: Floats, sums: Floats) -> list[tuple[Floats, Floats, Floats]]:
+        """(weights, source, sums) for ``matmul``: views of the two buffers, in panels of columns."""
+        pairs, _, rows, taps = self.weights.shape
+        width = max(1, _PRODUCT // (rows * taps))
+        found = []
+        for left in range(0, floats.shape[1], width):
+            panel = floats[:, left : left + width]
+            down, along = panel.strides
+            source = as_strided(
+                panel, (pairs, 2, taps, panel.shape[1]), (self.step * down, self.half * down, down, along)
+            )
+            target = sums[: pairs * 2 * rows].reshape(pairs, 2, rows, -1)[..., left : left + width]
+            found.append((self.weights, source, target))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +215,31 @@ class _Step:
     floats: Floats
     sums: Floats
     products: list[tuple[Floats, Floats, Floats]]
+
+
+def _stretch(dense: Floats, row: int) -> _Stretch:
+    """``dense``, the weights of the result rows from ``row`` on, as bands of ``_ROWS`` on the tightest even grid."""
+    used = [np.flatnonzero(dense[top : top + _ROWS].any(axis=0)) for top in range(0, len(dense), _ROWS)]
+    low, high = np.array([span[0] for span in used]), np.array([span[-1] + 1 for span in used])
+    number = np.arange(len(used))
+    advance = float(low[-1] - low[0]) / max(1, len(used) - 1)
+    best: tuple[int, int, int, int] | None = None
+    for step in {math.floor(2 * advance), math.ceil(2 * advance)}:
+        for half in {math.floor(advance), math.ceil(advance)}:
+            grid = number // 2 * step + number % 2 * half
+            start = int((low - grid).min())
+            taps = int((high - grid).max()) - start
+            if start >= 0 and (best is None or taps < best[0]):
+                best = taps, start, step, half
+    if best is None:  # every grid starts before the first source row; bands that all start together always fit
+        best = int(high.max() - low.min()), int(low.min()), 0, 0
+    taps, start, step, half = best
+    weights = np.zeros((-(-len(used) // 2) * 2, _ROWS, taps), np.float32)
+    for band in number.tolist():
+        first = start + band // 2 * step + band % 2 * half
+        own = dense[band * _ROWS : (band + 1) * _ROWS, first : first + taps]
+        weights[band, : own.shape[0], : own.shape[1]] = own
+    return _Stretch(row, start, step, half, weights.reshape(-1, 2, _ROWS, taps))
 
 
 def triangle_weights(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -208,11 +263,11 @@ def triangle_weights(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.float64]
     return low, weights / weights.sum(axis=1, keepdims=True)
 
 
-def _bands(axis: Axis, block: int) -> tuple[tuple[int, int], list[_Band], int]:
-    """The weights as small dense matrices.
+def _dense(axis: Axis, block: int) -> tuple[tuple[int, int], Floats]:
+    """The weights of an axis, summed over blocks of pixels.
 
     Returns:
-        (start, stop) of the source pixels in use; the bands, over blocks counted from start; the number of blocks.
+        (start, stop) of the source pixels in use; float32 ``[count, blocks]``, blocks counted from start.
     """
     size, _, _, count = axis
     first, weights = triangle_weights(axis)
@@ -223,13 +278,7 @@ def _bands(axis: Axis, block: int) -> tuple[tuple[int, int], list[_Band], int]:
     index = np.minimum((first[:, None] - start + np.arange(weights.shape[1])) // block, blocks - 1)
     dense = np.zeros((count, blocks))
     np.add.at(dense, (np.arange(count)[:, None], index), weights)
-    bands = []
-    for row in range(0, count, _BAND):
-        part = dense[row : row + _BAND]
-        nonzero = np.flatnonzero(part.any(axis=0))
-        low, high = int(nonzero[0]), int(nonzero[-1]) + 1
-        bands.append(_Band(low, np.ascontiguousarray(part[:, low:high], np.float32)))
-    return (start, start + blocks * block), bands, blocks
+    return (start, start + blocks * block), dense.astype(np.float32)
 
 
 def _shape(window: tuple[slice, slice]) -> tuple[int, int]:

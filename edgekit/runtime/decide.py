@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,34 @@ from edgekit.runtime.results import UNKNOWN, Prediction
 
 Scores = NDArray[np.float32]
 
-_SORTED_WHOLE = 128  # so few classes are sorted whole in less time than it takes to choose among them
+_LISTED = 64  # up to so many classes are sorted as a Python list in less time than NumPy takes for one call
+_PICKED = 16  # up to so many are picked one by one, with a search for each
 
 
 # After each frame the engine has emptied the caches, and every NumPy call costs tens of microseconds: few calls are
 # what counts below, not few operations.
+
+
+class ByteProbabilities:
+    """Probabilities of a network whose raw output is 8 bits wide, by table: there are but 256 values.
+
+    Args:
+        values: float32 ``[256]``, the real number each raw output stands for, in the order of its bits (as uint8).
+        ends_in_softmax: they are probabilities already; otherwise logits.
+    """
+
+    def __init__(self, values: Scores, *, ends_in_softmax: bool) -> None:
+        # In double precision: below the table's largest value by up to 700, nothing vanishes.
+        wide = values.astype(np.float64)
+        self._table = wide if ends_in_softmax else np.exp(wide - wide.max())
+        self._normalize = not ends_in_softmax
+
+    def __call__(self, raw: NDArray[Any]) -> Scores:
+        """``raw`` uint8 or int8 ``[classes]`` → float32 ``[classes]``, a new array."""
+        found = self._table[raw.view(np.uint8)]
+        if self._normalize:
+            found *= 1.0 / float(np.add.reduce(found))
+        return found.astype(np.float32)
 
 
 def softmax(scores: Scores, highest: float | None = None) -> Scores:
@@ -30,15 +54,20 @@ def softmax(scores: Scores, highest: float | None = None) -> Scores:
 def top_k(scores: Scores, labels: Sequence[str], k: int) -> tuple[Prediction, ...]:
     """The k best classes, best first; equal scores in the order of their index."""
     k = min(k, scores.size)
-    if scores.size <= _SORTED_WHOLE:
-        order = np.argsort(-scores, kind="stable")[:k]
-    else:
-        # Everything from the k-th best score up, so that ties are settled by index rather than by luck.
-        floor = np.partition(scores, scores.size - k)[scores.size - k]
-        candidates = np.flatnonzero(scores >= floor)
-        order = candidates[np.argsort(-scores[candidates], kind="stable")][:k]
-    best = zip(order.tolist(), scores[order].tolist(), strict=True)
-    return tuple(Prediction(index, labels[index], score) for index, score in best)
+    if scores.size <= _LISTED:
+        values = scores.tolist()
+        order = sorted(range(len(values)), key=values.__getitem__, reverse=True)[:k]
+        return tuple([Prediction(index, labels[index], values[index]) for index in order])
+    if k <= _PICKED:
+        left = scores.copy()
+        best = []
+        for _ in range(k):
+            index = int(left.argmax())  # of equal ones the first
+            best.append(Prediction(index, labels[index], scores.item(index)))
+            left[index] = -np.inf
+        return tuple(best)
+    order = np.argsort(-scores, kind="stable")[:k].tolist()
+    return tuple([Prediction(index, labels[index], scores.item(index)) for index in order])
 
 
 class Decider:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,17 +19,17 @@ class BufferPool:
     def __init__(self, size: int = 3) -> None:
         self._size = size
         self._free: list[Image] = []
-        self._lock = threading.Lock()
 
     def take(self) -> Image | None:
         """A used buffer of whatever shape it last had, or None: the source then allocates one."""
-        with self._lock:
-            return self._free.pop() if self._free else None
+        try:
+            return self._free.pop()
+        except IndexError:
+            return None
 
     def give(self, image: Image) -> None:
-        with self._lock:
-            if len(self._free) < self._size:
-                self._free.append(image)
+        if len(self._free) < self._size:
+            self._free.append(image)
 
 
 @dataclass(slots=True)

@@ -118,19 +118,20 @@ class _Loop:
         self._intake.go()
         began = time.monotonic()
         stopped_by = "end"
-        while not self._intake.over:
+        while True:
             if (reason := self._why_stop(began)) is not None:
                 stopped_by = reason
                 break
             self._events()
-            if self._hold_back():
-                continue
-            frame = self._intake.next(_IDLE_S)
+            frame = None if self._hold_back() else self._intake.next(_IDLE_S)
             if frame is None:
+                if self._intake.over:
+                    break
                 self._fan.idle()
                 continue
-            self._tally.took(time.monotonic())
-            self._pacer.took(time.monotonic())
+            now = time.monotonic()
+            self._tally.took(now)
+            self._pacer.took(now)
             try:
                 self._classify(frame)
             finally:

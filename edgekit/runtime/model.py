@@ -16,7 +16,7 @@ from edgekit.config.fit import fit
 from edgekit.config.machine import Machine
 from edgekit.engines.protocol import Engine
 from edgekit.errors import BundleError, EngineError, VerifyFailed
-from edgekit.runtime.decide import Scores, softmax
+from edgekit.runtime.decide import ByteProbabilities, Scores, softmax
 
 if TYPE_CHECKING:
     from edgekit.bundle import Bundle
@@ -43,6 +43,7 @@ class Model:
     bundle: str = ""
     sha256: str = ""
     facts: dict[str, str] = field(default_factory=dict)
+    _by_table: ByteProbabilities | None = None
 
     def prepare(self, frame: NDArray[np.uint8]) -> None:
         """Writes ``frame`` into the engine's input. Raises ImageError for a picture that cannot be used."""
@@ -58,6 +59,11 @@ class Model:
         Raises:
             EngineError: the network answered with something that is no number.
         """
+        if raw.dtype.itemsize == 1:
+            if self._by_table is None:
+                every = np.arange(256, dtype=np.uint8).view(raw.dtype)[None]
+                self._by_table = ByteProbabilities(self.engine.scores(every)[0], ends_in_softmax=self.ends_in_softmax)
+            return self._by_table(raw[0])
         scores: Scores = self.engine.scores(raw)[0]
         highest = float(scores.max())
         if not math.isfinite(highest):

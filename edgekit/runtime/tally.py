@@ -7,11 +7,16 @@ from collections import Counter
 from edgekit.runtime.latency import Durations
 from edgekit.runtime.results import STAGES, Dropped, Event, Result, Session, SourceUp, Summary
 
+_AT_ONCE = 100
+
 
 class Tally:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._stages = {stage: Durations() for stage in STAGES}
+        # Results of which only the frame is counted yet: sorting figures into histograms is cheap for many at once,
+        # and dear for one after each frame, when the engine has emptied the caches.
+        self._waiting: list[Result] = []
         self._age = Durations()
         self._dropped: Counter[str] = Counter()
         self._per_camera = [0] * len(session.cameras)
@@ -33,10 +38,18 @@ class Tally:
         self.frames += 1
         self._per_camera[result.camera] += 1
         self._ended = now
-        for stage, durations in self._stages.items():
-            durations.add(getattr(result.latency_ms, stage))
-        self._age.add(result.frame_age_ms)
         self._throttled += result.throttled
+        self._waiting.append(result)
+        if len(self._waiting) >= _AT_ONCE:
+            self._sort_in()
+
+    def _sort_in(self) -> None:
+        for stage, durations in self._stages.items():
+            for result in self._waiting:
+                durations.add(getattr(result.latency_ms, stage))
+        for result in self._waiting:
+            self._age.add(result.frame_age_ms)
+        self._waiting.clear()
 
     def event(self, event: Event) -> None:
         if isinstance(event, Dropped):
@@ -45,6 +58,7 @@ class Tally:
             self._reconnects += 1
 
     def summary(self, stopped_by: str) -> Summary:
+        self._sort_in()
         session = self._session
         seconds = self._ended - self._began if self._began is not None and self.frames else 0.0
         names = [name if session.cameras.count(name) == 1 else f"{name} #{i}" for i, name in enumerate(session.cameras)]

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from edgekit.errors import EngineError
 from edgekit.runtime import Decision
-from edgekit.runtime.decide import Decider, softmax, top_k
+from edgekit.runtime.decide import ByteProbabilities, Decider, softmax, top_k
 from edgekit.runtime.fakes import fake_model
 
 LABELS = ("a", "b", "c")
@@ -26,7 +26,7 @@ def play(decider: Decider, *frames: np.ndarray) -> list[str]:
     return said
 
 
-@given(hnp.arrays(np.float32, st.integers(1, 60), elements=st.floats(-50, 50, width=32)), st.integers(1, 70))
+@given(hnp.arrays(np.float32, st.integers(1, 200), elements=st.floats(-50, 50, width=32)), st.integers(1, 70))
 def test_top_k_is_what_a_full_sort_gives(values: np.ndarray, k: int) -> None:
     labels = [str(index) for index in range(values.size)]
     expected = sorted(range(values.size), key=lambda index: (-values[index], index))[:k]
@@ -39,6 +39,28 @@ def test_softmax_gives_probabilities_in_the_same_order(values: np.ndarray) -> No
     found = softmax(values.copy())
     assert np.isclose(found.sum(), 1.0, atol=1e-4)
     assert found[best] == found.max()
+
+
+@given(
+    hnp.arrays(np.uint8, st.integers(1, 40)),
+    st.sampled_from([np.uint8, np.int8]),
+    st.floats(1e-3, 3.0),
+    st.integers(-128, 255),
+)
+def test_the_table_for_8_bit_outputs_is_dequantizing_and_softmax(
+    bits: np.ndarray, kind: type, scale: float, zero_point: int
+) -> None:
+    raw = bits.view(kind)
+
+    def real(values: np.ndarray) -> np.ndarray:
+        return ((values.astype(np.float64) - zero_point) * scale).astype(np.float32)
+
+    every = real(np.arange(256, dtype=np.uint8).view(kind))
+    logits = real(raw).astype(np.float64)
+    expected = np.exp(logits - logits.max())
+    expected /= expected.sum()
+    assert np.allclose(ByteProbabilities(every, ends_in_softmax=False)(raw), expected, rtol=1e-4, atol=1e-7)
+    assert np.array_equal(ByteProbabilities(every, ends_in_softmax=True)(raw), real(raw))
 
 
 def test_smoothing_is_an_exponential_moving_average() -> None:

@@ -6,15 +6,19 @@ import json
 import statistics
 import threading
 import time
+from datetime import datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rt_help import SESSION
 
 from edgekit.errors import CameraError, StreamError
 from edgekit.runtime import CameraOptions, Decision, Resilience, RunOptions, Stop, run
 from edgekit.runtime.fakes import FakeSource, fake_model, fake_spec, solid
 from edgekit.runtime.frames import Image
 from edgekit.runtime.health import ScriptedHealth
-from edgekit.runtime.results import Event, Health, Result, Session, Summary
+from edgekit.runtime.results import Event, Health, Prediction, Result, Session, StageLatency, Summary
 from edgekit.runtime.sinks import Sink
 
 RED, GREEN, BLUE = solid(red=255), solid(green=255), solid(blue=255)
@@ -179,6 +183,29 @@ def test_the_line_of_a_result_is_the_documented_one() -> None:
     assert [list(entry) for entry in line["top"]] == [["index", "label", "score"]] * 2
     assert list(line["latency_ms"]) == ["preprocess", "inference", "postprocess", "total"]
     assert line["time"].endswith("Z")
+
+
+@given(
+    score=st.floats(0, 1, width=32),
+    times=st.lists(st.floats(0, 1e5), min_size=5, max_size=5),
+    moment=st.floats(0, 4e9),
+    name=st.text(),
+    decides=st.booleans(),
+    throttled=st.booleans(),
+    cameras=st.lists(st.text(), min_size=1, max_size=2),
+)
+def test_the_text_of_a_result_says_what_its_object_says(
+    score: float, times: list[float], moment: float, name: str, decides: bool, throttled: bool, cameras: list[str]
+) -> None:
+    from dataclasses import replace
+
+    session = replace(SESSION, cameras=tuple(cameras), decides=decides)
+    top = (Prediction(3, name, score), Prediction(0, "b", 0.0))
+    result = Result(7, moment, top, name, StageLatency(*times[:4]), times[4], len(cameras) - 1, throttled)
+    text = result.to_json(session)
+    assert "\n" not in text
+    assert json.loads(text) == result.to_dict(session)
+    assert datetime.fromisoformat(json.loads(text)["time"]).timestamp() == pytest.approx(moment, abs=2e-3)
 
 
 def test_no_thread_outlives_a_run() -> None:

@@ -8,6 +8,7 @@ import time
 from collections import deque
 
 from edgekit.errors import EdgekitError, StreamError
+from edgekit.runtime.bell import Bell
 from edgekit.runtime.capture.attempt import Attempt
 from edgekit.runtime.capture.backoff import Backoff
 from edgekit.runtime.capture.mailbox import Mailbox
@@ -36,7 +37,7 @@ class Feed:
         self,
         spec: SourceSpec,
         camera: int,
-        wake: threading.Condition,
+        bell: Bell,
         *,
         resilience: Resilience,
         on_end: OnEnd = "exit",
@@ -46,11 +47,11 @@ class Feed:
     ) -> None:
         self.spec = spec
         self.camera = camera
-        self.mailbox = Mailbox(wake, live=spec.live)
+        self.mailbox = Mailbox(bell, live=spec.live)
         self.events: deque[Event] = deque()
         self.finished = False
         self.error: EdgekitError | None = None
-        self._wake = wake
+        self._bell = bell
         self._resilience = resilience
         self._on_end = on_end
         self._every = every
@@ -84,8 +85,7 @@ class Feed:
                 error = self._watch(attempt)
                 if self._stop.is_set():
                     attempt.give_up()
-                    with self._wake:  # it may be waiting for its last frame to be taken
-                        self._wake.notify_all()
+                    self.mailbox.wake_writer()  # it may be waiting for its last frame to be taken
                     if not attempt.join(_STOP_S):
                         _log.info("%s: left behind, blocked in its driver", self.spec.name)
                     break
@@ -98,9 +98,8 @@ class Feed:
             self._finish()
 
     def _finish(self) -> None:
-        with self._wake:
-            self.finished = True
-            self._wake.notify_all()
+        self.finished = True
+        self._bell.ring()
 
     def _attempt(self) -> Attempt:
         self._epoch += 1
@@ -127,11 +126,10 @@ class Feed:
             if attempt.over:
                 return attempt.error
             allowed = self._resilience.stall_timeout_s if attempt.opened else self._resilience.open_timeout_s
-            left = attempt.progress + allowed - time.monotonic()
+            left = attempt.progress + allowed - _ahead_s(allowed) - time.monotonic()
             if left <= 0 and self._can_stall(attempt):
                 attempt.give_up()
-                if not attempt.join(0.05):
-                    self._given_up.append(attempt)
+                self._given_up.append(attempt)
                 what = "no picture" if attempt.opened else "no answer"
                 return StreamError(f"{self.spec.name}: {what} for {allowed:g} s")
             self._changed.wait(max(left, 0.01) if left > 0 else _LOOK_S)
@@ -188,7 +186,7 @@ class Feed:
             _log.warning("%s: back, %s", self.spec.name, attempt.obtained)
         else:
             _log.info("%s: %s", self.spec.name, attempt.obtained)
-        self.events.append(SourceUp(self.camera, attempt.obtained, reconnected=self._ever_up))
+        self._tell(SourceUp(self.camera, attempt.obtained, reconnected=self._ever_up))
         self._up = self._ever_up = True
         self._complained = False
 
@@ -199,5 +197,14 @@ class Feed:
             _log.warning("%s; trying again", reason)
             self._complained = True
         if self._up or not retrying:
-            self.events.append(SourceDown(self.camera, reason, retrying))
+            self._tell(SourceDown(self.camera, reason, retrying))
         self._up = False
+
+    def _tell(self, event: Event) -> None:
+        self.events.append(event)
+        self._bell.ring()
+
+
+def _ahead_s(timeout_s: float) -> float:
+    """How long before a timeout it counts as over, so that everybody has been told of it by then."""
+    return min(0.25, 0.1 * timeout_s)

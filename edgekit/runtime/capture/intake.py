@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from edgekit.errors import EdgekitError
+from edgekit.runtime.bell import Bell
 from edgekit.runtime.capture.feed import Feed
 from edgekit.runtime.frames import Frame
 from edgekit.runtime.options import RunOptions
@@ -18,13 +19,13 @@ class Intake:
     """All cameras of a run. Use it in a ``with`` statement: leaving it stops every thread that can be stopped."""
 
     def __init__(self, specs: Sequence[SourceSpec], options: RunOptions) -> None:
-        self._wake = threading.Condition()
+        self._bell = Bell()  # a frame arrived, or something else happened that the loop should look at
         self._ready = threading.Event()
         self.feeds = tuple(
             Feed(
                 spec,
                 number,
-                self._wake,
+                self._bell,
                 resilience=options.resilience,
                 on_end=options.on_end,
                 every=options.every,
@@ -56,29 +57,30 @@ class Intake:
             feed.mailbox.replaced_because = reason
 
     def next(self, timeout_s: float) -> Frame | None:
-        """The next frame, of the camera whose turn it is, or None after the timeout.
+        """The next frame, of the camera whose turn it is; None after the timeout, or when there is an event to look at.
 
         The turn passes to the camera after the one just served, so that a fast camera cannot starve a slow one.
 
         Raises:
             EdgekitError: a camera that never gave a frame failed for good.
         """
-        deadline = time.monotonic() + timeout_s
-        with self._wake:
-            while True:
-                for step in range(len(self.feeds)):
-                    number = (self._turn + step) % len(self.feeds)
-                    frame = self.feeds[number].mailbox.take()
-                    if frame is not None:
-                        self._turn = (number + 1) % len(self.feeds)
-                        if self.feeds[number].spec.recorded:
-                            frame.captured_at = time.monotonic()
-                        return frame
-                self.raise_failed()
-                left = deadline - time.monotonic()
-                if left <= 0 or self.over:
-                    return None
-                self._wake.wait(left)
+        deadline = 0.0
+        while True:
+            for step in range(len(self.feeds)):
+                number = (self._turn + step) % len(self.feeds)
+                feed = self.feeds[number]
+                frame = feed.mailbox.take()
+                if frame is not None:
+                    self._turn = (number + 1) % len(self.feeds)
+                    if feed.spec.recorded:
+                        frame.captured_at = time.monotonic()
+                    return frame
+            self.raise_failed()
+            now = time.monotonic()
+            deadline = deadline or now + timeout_s
+            if now >= deadline or self.over or any(feed.events for feed in self.feeds):
+                return None
+            self._bell.wait(deadline - now)
 
     @property
     def over(self) -> bool:
@@ -99,8 +101,6 @@ class Intake:
         for feed in self.feeds:
             feed.stop()
         self._ready.set()
-        with self._wake:
-            self._wake.notify_all()
         for feed in self.feeds:
             feed.join()
             feed.mailbox.empty("shutdown")

@@ -52,7 +52,11 @@ class Fan(Sink):
             sink.start(session)
 
     def result(self, result: Result, image: Image) -> None:
-        self._each(lambda sink: sink.result(result, image))
+        for sink in tuple(self._sinks):
+            try:
+                sink.result(result, image)
+            except Exception as error:  # telemetry of any kind must not end a run in the field
+                self._leave_out(sink, error)
 
     def event(self, event: Event) -> None:
         self._each(lambda sink: sink.event(event))
@@ -75,7 +79,7 @@ class Fan(Sink):
         for sink in tuple(self._sinks):
             try:
                 call(sink)
-            except Exception as error:  # telemetry of any kind must not end a run in the field
+            except Exception as error:
                 self._leave_out(sink, error)
 
     def _leave_out(self, sink: Sink, error: Exception) -> None:

@@ -9,8 +9,6 @@ from edgekit.runtime.frames import Image
 from edgekit.runtime.results import Result, Session, Summary
 from edgekit.runtime.sinks.base import Sink
 
-_encode = json.JSONEncoder(ensure_ascii=False).encode
-
 
 class JsonLines(Sink):
     """Args: stream: where lines go, each written and flushed at once, so that a pipe sees every answer as it comes."""
@@ -26,11 +24,11 @@ class JsonLines(Sink):
 
     def result(self, result: Result, image: Image) -> None:
         if self._session is not None:
-            self._write(result.to_dict(self._session))
+            self._write(result.to_json(self._session))
 
     def finish(self, summary: Summary) -> None:
-        self._write({"summary": summary.to_dict()})
+        self._write(json.dumps({"summary": summary.to_dict()}, ensure_ascii=False))
 
-    def _write(self, line: object) -> None:
-        self._stream.write(_encode(line) + "\n")
+    def _write(self, line: str) -> None:
+        self._stream.write(line + "\n")
         self._stream.flush()

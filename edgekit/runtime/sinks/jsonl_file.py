@@ -57,7 +57,7 @@ class JsonlFile(Sink):
 
     def result(self, result: Result, image: Image) -> None:
         if self._session is not None:
-            self._write(result.to_dict(self._session))
+            self._write_line(result.to_json(self._session))
 
     def event(self, event: Event) -> None:
         name = self._session.cameras[event.camera] if self._session and not isinstance(event, Health) else ""
@@ -85,7 +85,10 @@ class JsonlFile(Sink):
             _log.warning("%s: %d lines of telemetry were lost", self._path, self.lost)
 
     def _write(self, line: object) -> None:
-        data = _encode(line).encode() + b"\n"
+        self._write_line(_encode(line))
+
+    def _write_line(self, line: str) -> None:
+        data = line.encode() + b"\n"
         now = self._clock()
         if self._retry_at is not None and now < self._retry_at:
             self.lost += 1

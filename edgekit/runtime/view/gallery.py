@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from edgekit.runtime.bell import Bell
 from edgekit.runtime.frames import Image
 
 # A viewer that has not asked for this long is gone.
@@ -27,31 +28,21 @@ class Picture:
 
 
 class Gallery:
-    """Takes frames from the loop and hands JPEGs to viewers; a viewer never makes the loop wait.
+    """Takes frames from the loop and holds the newest picture of each camera; a viewer never makes the loop wait.
 
     The loop only copies the frame, and only if someone is looking and the last one is old enough. Scaling, overlay and
-    encoding happen on a thread of its own, mostly outside the GIL.
+    encoding happen on the thread that calls :meth:`encode_waiting`, mostly outside the GIL.
 
     Args:
+        bell: rung when there is a picture to encode.
         max_fps: how often a picture is taken over, per camera.
     """
 
-    def __init__(self, cameras: int, *, max_fps: float = 15.0) -> None:
+    def __init__(self, cameras: int, bell: Bell, *, max_fps: float = 10.0) -> None:
         self._interval_s = 1.0 / max_fps
         self._rooms = [_Room() for _ in range(cameras)]
-        self._wake = threading.Condition()
-        self._stopped = False
-        self._thread = threading.Thread(target=self._encode, name="edgekit-view-encoder", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        with self._wake:
-            self._stopped = True
-            self._wake.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(2.0)
+        self._bell = bell
+        self._news = threading.Condition()
 
     def show(self, camera: int, image: Image, caption: str) -> None:
         """Called by the loop with each answered frame; copies it at most ``max_fps`` times a second."""
@@ -66,45 +57,38 @@ class Gallery:
         if room.raw is None or room.raw.shape != small.shape:
             room.raw = np.empty(small.shape, np.uint8)
         np.copyto(room.raw, small)
-        with self._wake:
-            room.caption = caption
-            room.waiting = True
-            self._wake.notify_all()
+        room.caption = caption
+        room.waiting = True
+        self._bell.ring()
+
+    def ask(self, camera: int) -> None:
+        """Someone looks at this camera: pictures are taken over for a while."""
+        self._rooms[camera].asked_at = time.monotonic()
+
+    def latest(self, camera: int) -> Picture | None:
+        return self._rooms[camera].picture
 
     def wait(self, camera: int, after: int, timeout_s: float) -> Picture | None:
         """A picture newer than number ``after``, waiting up to ``timeout_s`` for one; None if none came."""
-        room = self._rooms[camera]
-        deadline = time.monotonic() + timeout_s
-        with self._wake:
-            while True:
-                room.asked_at = time.monotonic()
-                if room.picture is not None and room.picture.number > after:
-                    return room.picture
-                left = deadline - time.monotonic()
-                if left <= 0 or self._stopped:
-                    return None
-                self._wake.wait(min(left, 1.0))
 
-    def latest_number(self, camera: int) -> int:
-        """The number of the newest picture, -1 if there was none yet."""
-        picture = self._rooms[camera].picture
-        return -1 if picture is None else picture.number
+        def newer() -> bool:
+            picture = self.latest(camera)
+            return picture is not None and picture.number > after
 
-    def _encode(self) -> None:
-        while True:
-            with self._wake:
-                while not self._stopped and not any(room.waiting for room in self._rooms):
-                    self._wake.wait(1.0)
-                if self._stopped:
-                    return
-            for room in self._rooms:
-                if room.waiting and room.raw is not None:
-                    jpeg = encode(room.raw, room.caption)
-                    with self._wake:
-                        room.number += 1
-                        room.picture = Picture(room.number, jpeg)
-                        room.waiting = False
-                        self._wake.notify_all()
+        self.ask(camera)
+        with self._news:
+            return self.latest(camera) if self._news.wait_for(newer, timeout_s) else None
+
+    def encode_waiting(self) -> None:
+        """Makes pictures of what the loop has left; always called by the same thread."""
+        for room in self._rooms:
+            if room.waiting and room.raw is not None:
+                number = 0 if room.picture is None else room.picture.number + 1
+                picture = Picture(number, encode(room.raw, room.caption))
+                with self._news:
+                    room.picture = picture
+                    self._news.notify_all()
+                room.waiting = False
 
 
 class _Room:
@@ -117,7 +101,6 @@ class _Room:
         self.caption = ""
         self.waiting = False
         self.picture: Picture | None = None
-        self.number = 0
 
 
 def encode(image: Image, caption: str) -> bytes:

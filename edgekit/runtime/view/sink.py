@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from edgekit.runtime.bell import Bell
 from edgekit.runtime.frames import Image
 from edgekit.runtime.results import Event, Result, Session, Summary
 from edgekit.runtime.sinks.base import Sink
@@ -12,6 +13,7 @@ from edgekit.runtime.view.access import Access
 from edgekit.runtime.view.board import Board
 from edgekit.runtime.view.gallery import Gallery
 from edgekit.runtime.view.server import ViewServer
+from edgekit.runtime.view.streams import Streams
 
 # Python hands the interpreter to another thread at the latest after this time. The default of 5 ms could hold up the
 # loop for that long, coming back from the engine, while a viewer's thread formats a header.
@@ -37,7 +39,7 @@ class View(Sink):
         *,
         host: str = "127.0.0.1",
         token: str | None = None,
-        max_fps: float = 15.0,
+        max_fps: float = 10.0,
         announce: Callable[[str], None] | None = None,
     ) -> None:
         self._port = port
@@ -48,6 +50,7 @@ class View(Sink):
         self._server: ViewServer | None = None
         self._gallery: Gallery | None = None
         self._board: Board | None = None
+        self._streams: Streams | None = None
         self._switch_before: float | None = None
         self.url = ""
 
@@ -58,14 +61,18 @@ class View(Sink):
         cameras = len(session.cameras)
         access = Access.for_host(self._host, self._token)
         self._board = Board(session)
-        self._gallery = Gallery(cameras, max_fps=self._max_fps)
+        bell = Bell()
+        self._gallery = Gallery(cameras, bell, max_fps=self._max_fps)
+        self._streams = Streams(self._gallery, self._board, bell)
         try:
-            self._server = ViewServer(self._host, self._port, self._gallery, self._board, cameras, access)
+            self._server = ViewServer(
+                self._host, self._port, self._gallery, self._board, self._streams, cameras, access
+            )
         except (OSError, OverflowError) as error:
             raise port_error("--view-port", self._host, self._port, error) from None
         self._switch_before = sys.getswitchinterval()
         sys.setswitchinterval(min(_SWITCH_S, self._switch_before))
-        self._gallery.start()
+        self._streams.start()
         self._server.begin()
         shown = _reachable(self._host)
         query = f"/?token={access.token}" if access.token is not None else "/"
@@ -87,11 +94,12 @@ class View(Sink):
             self._board.finish()
 
     def close(self) -> None:
-        if self._gallery is not None:
-            self._gallery.stop()
         if self._server is not None:
             self._server.end()
             self._server = None
+        if self._streams is not None:
+            self._streams.stop()
+            self._streams = None
         if self._switch_before is not None:
             sys.setswitchinterval(self._switch_before)
             self._switch_before = None
