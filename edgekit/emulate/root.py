@@ -125,8 +125,9 @@ def _make(
                     f"emulation: this machine's Debian sources bring no Python {machine.python} for {machine.debian}",
                     hint="run this on the Debian release that the target profile names",
                 )
-            say("asking pip which wheels the target takes")
-            pins = pins or wheels.resolve(target)
+            if pins is None:
+                say("asking pip which wheels the target takes")
+                pins = wheels.resolve(target)
             with tempfile.TemporaryDirectory(prefix="edgekit-wheels-") as scratch:
                 say(f"fetching {len(pins)} wheels")
                 wheels.download(pins, wheels.platform_of(target), Path(scratch), local)

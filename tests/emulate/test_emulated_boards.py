@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit import bundle, emulate
+from edgekit import bundle, emulate, lock
 from edgekit.bundle import derive, proven_engines
 from edgekit.config import load_target
 from edgekit.emulate import root, run
@@ -174,3 +174,54 @@ def test_the_camera_loop_on_a_board_answers_as_it_does_here(
     assert [[one["index"] for one in top] for top in tops[0]] == [[one["index"] for one in top] for top in tops[1]]
     for one, other in zip(*tops, strict=True):
         assert one[0]["score"] == pytest.approx(other[0]["score"], abs=1e-6)
+
+
+@pytest.mark.realdata
+def test_a_clip_gets_the_same_answers_on_a_board(
+    tmp_path: Path, tinybundle: ModuleType, project_root: Path, shared_data: Path
+) -> None:
+    """The decoder's pixels differ by a unit or two between x86 and ARM (docs/tolerance.md); the best class does not."""
+    made = bundle_for("rpi4", tmp_path / "b", tinybundle)
+    clip = shared_data / "video" / "bottle-detection.mp4"
+    arguments = ["run", "--engine", "litert", "--max-frames", "20", "--json"]
+    here = subprocess.run(
+        [sys.executable, "-m", "edgekit", *arguments, "--bundle", str(made.path), "--camera", str(clip)],
+        cwd=project_root,
+        capture_output=True,
+        text=True,
+    )
+    assert here.returncode == 0, here.stderr
+    line = [*arguments, "--bundle", "/work", "--camera", f"/mnt/{clip.name}"]
+    there = emulate.run_command(made.path, line, mounts={clip.parent: "/mnt"})
+    assert there.code == 0, there.errors
+    results = [[json.loads(text) for text in said.splitlines()[:-1]] for said in (here.stdout, there.output)]
+    assert [[one["frame"] for one in said] for said in results] == [list(range(20))] * 2
+    assert [one["top"][0]["index"] for one in results[0]] == [one["top"][0]["index"] for one in results[1]]
+
+
+@pytest.mark.network
+def test_a_boards_own_pip_installs_the_lock_without_an_index_and_verify_runs_from_it(
+    tmp_path: Path, tinybundle: ModuleType
+) -> None:
+    """As on a Pi without a network: the bundle's wheelhouse, hashes required, then the installed edgekit's verify."""
+    made = bundle_for("rpi4", tmp_path / "b", tinybundle)
+    lock.lock(made.path, with_wheels=True)
+    board = emulate.board_of(bundle.read(made.path))
+    pip, site = tmp_path / "pip", tmp_path / "site"
+    subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(pip), "pip"], check=True)
+    site.mkdir()
+    (wheel,) = pip.iterdir()
+    flags = ["--no-cache-dir", "--disable-pip-version-check", "--no-compile", "--target", "/tmp/site"]
+    install = [f"/mnt/{wheel.name}/pip", "install", *flags, "--require-hashes", "-r", "/work/requirements.txt"]
+    done = board.python(install, mounts={made.path: "/work", pip: "/mnt", site: "/tmp"})
+    assert done.code == 0, done.errors
+    # Without the command line's latency sample: one emulated process cannot start another.
+    script = (
+        "import sys; sys.path.insert(0, '/tmp/site');"
+        "from edgekit.evaluate import verify as v; print(v.__file__); r = v.verify('/work'); print(r.passed, r.text())"
+    )
+    bare = replace(board, edgekit=pip)  # nothing of this checkout is to be found there
+    done = bare.python(["-c", script], mounts={made.path: "/work", site: "/tmp"})
+    where, said, *_ = done.output.splitlines() or ["", done.errors]
+    assert where.startswith("/tmp/site/edgekit/")
+    assert said.startswith("True "), done.output + done.errors
