@@ -9,7 +9,8 @@ Rules:
    an int32 one whose scale is input scale × weight scale.
 4. Nothing lies between a layer (or Add) and the activation fused into it.
 5. A node kept in float reads float values: its inputs' producers' own output where that is float too, else their
-   ``.dq``; its weights stay as they are. Its output is quantized only for consumers that are not.
+   ``.dq``; its weights stay as they are, and its bias may make up for the integers before it. Its output is quantized
+   only for consumers that are not.
 6. The graph's output is the last ``.q``, renamed to the float graph's output name; float32 if its layer is kept float.
 """
 
@@ -114,6 +115,7 @@ def write(
     points: Points,
     affine: Mapping[str, Affine],
     layers: Mapping[str, LayerIntegers],
+    float_biases: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> ir.Model:
     """The QDQ graph.
 
@@ -122,6 +124,7 @@ def write(
         points: where the integers are.
         affine: representative of each tied group → its quantization.
         layers: name of each integer layer → its integers.
+        float_biases: name of a layer kept in float → its bias ``[O]``, where that is not the network's own.
     """
     writer = _Writer(network, points, affine)
     original = {value.name: value for node in model.graph for value in node.outputs}
@@ -130,7 +133,7 @@ def write(
     writer.values[network.input] = image
     attributes = {node.outputs[0].name: dict(node.attributes) for node in model.graph}
     for op in network.ops:
-        _write_op(writer, op, original, attributes[op.output], layers)
+        _write_op(writer, op, original, attributes[op.output], layers, float_biases or {})
     output = _output(writer, network)
     graph = ir.Graph(
         [image],
@@ -149,6 +152,7 @@ def _write_op(
     original: Mapping[str | None, ir.Value],
     attributes: Mapping[str, object],
     layers: Mapping[str, LayerIntegers],
+    float_biases: Mapping[str, NDArray[np.float32]],
 ) -> None:
     points = writer.points
     shape = original[op.output].shape
@@ -173,6 +177,8 @@ def _write_op(
             inputs.append(writer.border(f"{op.output}.{operand}", op.constants[operand], group))
         elif op.kind in LAYERS and integer:
             inputs.append(_parameter(writer, op, operand, layers[op.name]))
+        elif operand == "bias" and op.name in float_biases:
+            inputs.append(writer.constant(f"{op.output}.bias", float_biases[op.name]))
         else:
             inputs.append(writer.constant(f"{op.output}.{operand}", op.constants[operand]))
     values = [

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from edgekit.errors import CalibrationError
 from edgekit.quantize import equalize, influence, points, qdq
@@ -123,9 +125,10 @@ def quantize(
     where = points.find(network, scheme.keep_float)
     affine = _affine(network, where, ranges)
     errors: tuple[LayerError, ...] = ()
+    float_biases: Mapping[str, NDArray[np.float32]] = {}
     if images is not None and len(images) > 0:
         found = reconstruct(network, where, affine, images, scheme, threads=threads, progress=progress)
-        layers, errors = found.layers, found.errors
+        layers, errors, float_biases = found.layers, found.errors, found.float_biases
     elif scheme.needs_images:
         raise CalibrationError(
             "bias correction and second-moment rounding need the calibration images",
@@ -143,7 +146,7 @@ def quantize(
             for op in network.layers
             if op.name not in where.float_ops
         }
-    qdq_model = qdq.write(model, network, where, affine, layers)
+    qdq_model = qdq.write(model, network, where, affine, layers, float_biases)
     by_value = {name: affine[group] for name, group in where.group.items()}
     kept = tuple(op.name for op in network.ops if op.name in where.float_ops)
     return QuantizedGraph(qdq_model, scheme, ranges, by_value, layers, errors, kept, by_value.get(network.output))

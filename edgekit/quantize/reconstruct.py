@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from edgekit.quantize.affine import Affine
 from edgekit.quantize.analysis import LayerError, as_integers, explain, sqnr_db, with_integer_weights
@@ -43,10 +44,15 @@ _LEAST_SLOPE = 0.02
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """Integers of every integer layer, and the figures of every layer and Add, in execution order."""
+    """Integers of every integer layer, the biases of the others, and the figures of every layer and Add, in order.
+
+    ``float_biases`` float32 ``[O]`` make up for what the integers before a float layer shift its mean by; layers whose
+    input is exact have none.
+    """
 
     layers: Mapping[str, LayerIntegers]
     errors: tuple[LayerError, ...]
+    float_biases: Mapping[str, NDArray[np.float32]]
 
 
 def images_for(network: Network, available: int, wanted: int) -> int:
@@ -95,7 +101,7 @@ def reconstruct(
                 walk.drop(name)
             if progress is not None:
                 progress(index + 1, len(network.ops))
-    return Reconstruction(walk.layers, tuple(walk.errors))
+    return Reconstruction(walk.layers, tuple(walk.errors), walk.float_biases)
 
 
 class _Walk:
@@ -114,6 +120,7 @@ class _Walk:
         self.inexact: dict[str, torch.Tensor] = {}  # float32, of the integer side's values that stay float
         self.layers: dict[str, LayerIntegers] = {}
         self.errors: list[LayerError] = []
+        self.float_biases: dict[str, NDArray[np.float32]] = {}
 
     def read(self, name: str) -> torch.Tensor:
         """The integer side's ``name`` as real numbers."""
@@ -141,6 +148,8 @@ class _Walk:
             self.integers[op.output] = pixels.permute(0, 3, 1, 2) if op.kind == "Transpose" else pixels
         elif op.kind in LAYERS and integer:
             self._layer(op)
+        elif op.kind in LAYERS:
+            self._float_layer(op)
         else:
             self._other(op, integer)
 
@@ -161,6 +170,23 @@ class _Walk:
             self.store(name, value)
         if op.kind == "Add" and integer:
             self._report(op, (activation or op).output, outputs[0], None)
+
+    def _float_layer(self, op: Op) -> None:
+        """A layer kept in float: exact weights, on an input that integers may have shifted."""
+        weight, bias = torch.tensor(op.weight), torch.tensor(op.bias)
+        before, now = self.real[op.inputs[0]], self.read(op.inputs[0])
+        target = convolve(op, before, weight, bias)
+        self.real[op.output] = target
+        got = convolve(op, now, weight, None)
+        if self.scheme.bias_correction and not torch.equal(before, now):
+            over = tuple(d for d in range(got.ndim) if d != 1)
+            start = target.mean(over, dtype=torch.float64) - got.mean(over, dtype=torch.float64)
+            sample = slice(None, None, max(1, self.count // _MATCHED))
+            activation = self.network.fused.get(op.output)
+            unit = torch.ones(len(bias), dtype=torch.float32)
+            bias = _match_means(got[sample], unit, target[sample], start, activation).to(torch.float32)
+            self.float_biases[op.name] = bias.numpy()
+        self.store(op.output, got + bias.reshape(-1, *([1] * (got.ndim - 2))))
 
     def _input(self, op: Op, name: str) -> torch.Tensor:
         """What ``op`` reads: integers, unless both it and the value's maker stay in float."""

@@ -114,3 +114,29 @@ def test_progress_is_told(shuffle_model: ir.Model, images: Images) -> None:
     assert told[-1] == (48, 48)
     quantize(shuffle_model, ranges, PLAIN, images, threads=1, progress=lambda done, of: told.append((done, of)))
     assert told[-1][0] == told[-1][1] > 10
+
+
+@pytest.mark.parametrize("kept", ["fc", "depthwise", "wide"])
+def test_a_float_layer_makes_up_for_the_integers_before_it(
+    kept: str, shuffle_model: ir.Model, images: Images, run: Run
+) -> None:
+    """Its mean is the float network's, as an integer layer's is: nothing after the last layer could correct it."""
+    (value,) = [op.output for op in read(shuffle_model).ops if op.name == kept]
+    (real,) = run(shuffle_model, images, [value])
+    apart = []
+    for corrected in (False, True):
+        scheme = Scheme(observer="minmax", equalize=False, rounding="nearest", keep_float=(kept,))
+        scheme = Scheme.from_dict({**scheme.to_dict(), "bias_correction": corrected})
+        made = quantize(shuffle_model, calibrate(shuffle_model, images, scheme, threads=1), scheme, images, threads=1)
+        (got,) = run(made.model, images, [value], optimize=False)
+        over = tuple(d for d in range(real.ndim) if d != 1)
+        apart.append(float(np.abs((got - real).mean(over)).max()))
+    assert apart[1] < 0.25 * apart[0], apart
+
+
+def test_a_float_layer_on_exact_pixels_keeps_its_own_bias(shuffle_model: ir.Model, images: Images) -> None:
+    scheme = Scheme(keep_float=("stem",), equalize=False)
+    made = quantize(shuffle_model, calibrate(shuffle_model, images, scheme, threads=1), scheme, images, threads=1)
+    constants = {name: value.const_value for name, value in made.model.graph.initializers.items()}
+    (own,) = [op.bias for op in read(shuffle_model).layers if op.name == "stem"]
+    np.testing.assert_array_equal(constants["stem.bias"].numpy(), own)  # type: ignore[union-attr]
