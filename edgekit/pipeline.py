@@ -14,7 +14,8 @@ from edgekit import bundle, graph
 from edgekit.bundle import Bundle
 from edgekit.report import terminal
 from edgekit.report.cost import cost
-from edgekit.steps import convert, emulated, judgement, kept, models, proof, publish, selective, source, summary
+from edgekit.report.record import Ablation
+from edgekit.steps import ablate, convert, emulated, judgement, kept, models, proof, publish, selective, source, summary
 from edgekit.steps.order import Order
 from edgekit.steps.pictures import read_pictures
 from edgekit.steps.selective import Recipe
@@ -89,9 +90,13 @@ def build(order: Order, listener: Listener | None = None) -> Built:
         if chosen is not None and chosen.groups:
             with watch.stage("weigh float layers") as progress:
                 floats = kept.weigh(chosen, files, evidence, accuracy, Path(folder), progress)
+        worth: tuple[Ablation, ...] = ()
+        if chosen is not None and order.ablate:
+            with watch.stage("ablate") as progress:
+                worth = ablate.ablate(chosen, evidence, accuracy, Path(folder), progress)
         findings = Findings(
             order, checkpoint, labels, pictures, lowered, quantized, emitted, parity, evidence, accuracy, gate, speed,
-            cost(lowered.model, order.target, summary.network(checkpoint)), watch.seconds, kept=floats,
+            cost(lowered.model, order.target, summary.network(checkpoint)), watch.seconds, kept=floats, ablations=worth,
         )  # fmt: skip
         publish.require_gate(findings)
         answers: tuple[bundle.Expected, ...] = ()

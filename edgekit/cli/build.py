@@ -61,6 +61,9 @@ def build(
         bool,
         typer.Option("--emulate", help="Also prove and count it on the target's core, under qemu-user: minutes."),
     ] = False,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Also what each quantization method is worth here: minutes.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Build a bundle for a target: calibrate, quantize, convert, prove."""
@@ -79,6 +82,7 @@ def build(
         output=output,
         keep_stages=keep_stages,
         emulate=emulate,
+        ablate=ablate,
     )
     for line in order.notes:
         note(f"edgekit: {line}")

@@ -26,6 +26,16 @@ def text(record: BuildRecord) -> str:
         parts.append(("Parity", *_parity(record)))
     if record.kept_float is not None:
         parts.append(("Kept in float", *kept.lines(record.kept_float)))
+    if record.ablations:
+        rows = [
+            (
+                a.method,
+                *(number(v, f) or "–" for v, f in ((a.drop_pp, "+.2f"), (a.agreement, ".2f"), (a.sqnr_db, ".1f"))),
+            )
+            for a in record.ablations
+        ]
+        head = ("method", "drop pp", "agrees %", "SQNR dB")
+        parts.append(("What each method is worth, the worse of both formats", *columns([head, *rows], left=1)))
     if record.layers:
         parts.append(("Where int8 loses signal", *_layers(record)))
     if record.speed is not None and record.speed.rows:

@@ -18,7 +18,8 @@ class Order:
     """One bundle to build.
 
     ``calibration`` and ``evaluation`` are folders of pictures, or the YAML manifest of a set; ``labels`` a labels file.
-    ``output`` is the bundle's own directory. ``emulate``: prove and count on the target's emulated core before that.
+    ``output`` is the bundle's own directory. ``emulate``: prove and count on the target's emulated core before that;
+    ``ablate``: measure what each quantization method is worth.
     """
 
     checkpoint: str
@@ -31,6 +32,7 @@ class Order:
     ranges: Path | None = None
     keep_stages: bool = False
     emulate: bool = False
+    ablate: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -47,6 +49,7 @@ def place(
     output: Path | None = None,
     keep_stages: bool = False,
     emulate: bool = False,
+    ablate: bool = False,
 ) -> Order:
     """Lays flags over deploy.yaml over the target profile over defaults.
 
@@ -89,6 +92,7 @@ def place(
         ranges=ranges,
         keep_stages=keep_stages,
         emulate=emulate,
+        ablate=ablate,
         notes=tuple(notes),
     )
 

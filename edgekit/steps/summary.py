@@ -20,7 +20,7 @@ from edgekit.quantize import QuantizedGraph, Scheme, for_isa
 from edgekit.report.cost import Cost
 from edgekit.report.names import network_name
 from edgekit.report.quantization import layer_noise, range_histograms
-from edgekit.report.record import Artifact, BuildRecord, CalibrationFacts, FloatLayers, Parity, Source
+from edgekit.report.record import Ablation, Artifact, BuildRecord, CalibrationFacts, FloatLayers, Parity, Source
 from edgekit.steps.judgement import Evidence
 from edgekit.steps.models import Models
 from edgekit.steps.order import Order
@@ -50,6 +50,7 @@ class Findings:
     seconds: Mapping[str, float]
     emulated: Emulated | None = None
     kept: FloatLayers | None = None
+    ablations: tuple[Ablation, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -207,4 +208,5 @@ def record(f: Findings, artifacts: tuple[Artifact, ...]) -> BuildRecord:
         layers=() if f.quantized is None else layer_noise(f.quantized),
         histograms=() if f.quantized is None else range_histograms(f.quantized),
         kept_float=f.kept,
+        ablations=f.ablations,
     )

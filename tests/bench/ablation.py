@@ -4,6 +4,7 @@
 
 Prints a Markdown table of agreement with float (percent of the pictures with the same top-1) and of the scores'
 signal-to-noise ratio (dB), measured in ONNX Runtime on the QDQ graph. No labels are needed.
+`edgekit build --ablate` measures those rows that matter to one build, in both formats.
 """
 
 from __future__ import annotations
@@ -22,25 +23,8 @@ from edgekit.contracts import ImageContract
 from edgekit.evaluate.pictures import picture_files
 from edgekit.graph.batch import dynamic_batch
 from edgekit.preprocess import Preprocessor, decode
-from edgekit.quantize import PLAIN, QuantizedGraph, Scheme, calibrate, quantize
-
-_ALL = Scheme().to_dict()
-ROWS: dict[str, dict[str, Any]] = {
-    "plain (min-max, nearest)": PLAIN.to_dict(),
-    "plain + bias correction": {**PLAIN.to_dict(), "bias_correction": True},
-    "plain + equalization": {**PLAIN.to_dict(), "equalize": True},
-    "all methods": _ALL,
-    "all but equalization": {**_ALL, "equalize": False},
-    "all but bias correction": {**_ALL, "bias_correction": False},
-    "all but second-moment rounding": {**_ALL, "rounding": "nearest"},
-    "all but scale search": {**_ALL, "scale_search": False},
-    "all, min-max ranges": {**_ALL, "observer": "minmax"},
-    "all, moving average": {**_ALL, "observer": "moving-average"},
-    "all, percentile": {**_ALL, "observer": "percentile"},
-    "all, entropy": {**_ALL, "observer": "entropy"},
-    "all, least squared error": {**_ALL, "observer": "mse"},
-    "all, 7-bit weights": {**_ALL, "weight_limit": 64},
-}
+from edgekit.quantize import QuantizedGraph, Scheme, calibrate, quantize
+from edgekit.quantize.ablation import full_table
 
 
 def load(folders: list[Path], image: ImageContract, limit: int) -> NDArray[np.uint8]:
@@ -87,10 +71,9 @@ def main() -> None:
     real = scores(lowered, photos, arguments.threads)
     out = sys.stdout
     out.write("| methods | agreement % | SQNR dB |\n| --- | --- | --- |\n")
-    for name, settings in ROWS.items():
+    for name, scheme in full_table(Scheme()).items():
         if arguments.rows and not any(part in name for part in arguments.rows):
             continue
-        scheme = Scheme.from_dict(settings)
         ranges = calibrate(lowered, calibration, scheme, threads=arguments.threads)
         given = calibration if scheme.needs_images else None
         made = quantize(lowered, ranges, scheme, given, threads=arguments.threads)

@@ -26,6 +26,7 @@ def test_every_section_of_a_full_record() -> None:
         "Accuracy",
         "Parity",
         "Kept in float",
+        "What each method is worth, the worse of both formats",
         "Where int8 loses signal",
         "Speed on this machine",
         "Operators",
