@@ -19,6 +19,7 @@ from edgekit import bundle, emulate, lock
 from edgekit.bundle import derive, proven_engines
 from edgekit.config import load_target
 from edgekit.emulate import root, run
+from edgekit.emulate.board import BUNDLE
 from edgekit.engines import installed
 from edgekit.errors import DeviceError
 
@@ -212,7 +213,7 @@ def test_a_boards_own_pip_installs_the_lock_without_an_index_and_verify_runs_fro
     site.mkdir()
     (wheel,) = pip.iterdir()
     flags = ["--no-cache-dir", "--disable-pip-version-check", "--no-compile", "--target", "/tmp/site"]
-    install = [f"/mnt/{wheel.name}/pip", "install", *flags, "--require-hashes", "-r", "/work/requirements.txt"]
+    install = [f"/mnt/{wheel.name}/pip", "install", *flags, "--require-hashes", "-r", f"{BUNDLE}/requirements.txt"]
     done = board.python(install, mounts={made.path: "/work", pip: "/mnt", site: "/tmp"})
     assert done.code == 0, done.errors
     # Without the command line's latency sample: one emulated process cannot start another.
