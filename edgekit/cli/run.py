@@ -66,6 +66,14 @@ def run(
     pixel_format: Annotated[
         PixelFormat | None, typer.Option("--pixel-format", help="Of raw frames on standard input (`--camera -`).")
     ] = None,
+    live: Annotated[
+        bool | None,
+        typer.Option(
+            "--live/--every-frame",
+            help="Newest frame wins, a file playing at its own speed or at --fps; or each counts. "
+            "[default: as the source is]",
+        ),
+    ] = None,
     retry: Annotated[
         bool,
         typer.Option("--retry", help="Keep trying when a camera cannot be opened at the start, instead of ending."),
@@ -101,7 +109,7 @@ def run(
         "camera": camera, "bundle": bundle, "engine": engine, "threads": threads, "max_frames": max_frames,
         "max_seconds": max_seconds, "top_k": top_k, "max_fps": max_fps, "every": every, "roi": roi, "rotate": rotate,
         "flip": None if flip is None else flip.value,
-        "width": width, "height": height, "fps": fps, "fourcc": fourcc, "retry": retry or None,
+        "width": width, "height": height, "fps": fps, "fourcc": fourcc, "live": live, "retry": retry or None,
         "pixel_format": None if pixel_format is None else pixel_format.value, "smoothing": smoothing,
         "threshold": threshold, "hysteresis": hysteresis, "on_end": None if on_end is None else on_end.value,
         "stall_timeout": stall_timeout, "telemetry": telemetry, "metrics_port": metrics_port, "view_port": view_port,

@@ -75,7 +75,7 @@ def run_settings(flags: Mapping[str, Any], deploy: Path = Path("deploy.yaml")) -
 def _camera(source: str, values: Mapping[str, Any], profile: Mapping[str, Any]) -> CameraOptions:
     keys = ("width", "height", "fps", "fourcc")
     device = source.isdigit() or source.startswith("/dev/")
-    asked = {**(_some(profile, *keys) if device else {}), **_some(values, *keys, "pixel_format")}
+    asked = {**(_some(profile, *keys) if device else {}), **_some(values, *keys, "pixel_format", "live")}
     return CameraOptions(source, **asked)
 
 

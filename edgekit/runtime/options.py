@@ -54,7 +54,8 @@ class CameraOptions:
             ``csi`` or ``csi:N``, ``demo``, or ``-`` (raw frames on standard input).
         width, height, fps, fourcc: asked of the camera; what it really gives is reported.
         pixel_format: of raw frames on standard input.
-        live: overrides whether newest wins (True) or every frame counts (False); None leaves it to the kind of source.
+        live: whether the newest picture wins, a recording then being played at its own speed (True), or every one
+            counts (False); None leaves it to the kind of source.
     """
 
     source: str

@@ -47,7 +47,7 @@ class Feed:
     ) -> None:
         self.spec = spec
         self.camera = camera
-        self.mailbox = Mailbox(bell, live=spec.live)
+        self.mailbox = Mailbox(bell, live=spec.newest_wins)
         self.events: deque[Event] = deque()
         self.finished = False
         self.error: EdgekitError | None = None

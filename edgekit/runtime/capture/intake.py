@@ -43,10 +43,6 @@ class Intake:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    @property
-    def live(self) -> bool:
-        return any(feed.spec.live for feed in self.feeds)
-
     def go(self) -> None:
         """Lets files be read: called when the engine is ready for them."""
         self._ready.set()

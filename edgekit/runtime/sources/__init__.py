@@ -57,13 +57,17 @@ def specify(camera: CameraOptions, resilience: Resilience, on_end: OnEnd = "exit
 
 
 def _spec(camera: CameraOptions, name: str, live: bool, make: Callable[[], Source]) -> SourceSpec:
-    return SourceSpec(name, live if camera.live is None else camera.live, make)
+    return SourceSpec(name, live, make, newest=camera.live)
 
 
 def _recorded(
     camera: CameraOptions, name: str, make: Callable[[], Source], fingerprint: Callable[[], object] | None = None
 ) -> SourceSpec:
-    return SourceSpec(name, bool(camera.live), make, recorded=True, fingerprint=fingerprint)
+    if not camera.live:
+        return SourceSpec(name, False, make, recorded=True, fingerprint=fingerprint)
+    from edgekit.runtime.sources.paced import PacedSource
+
+    return SourceSpec(name, False, lambda: PacedSource(make(), camera.fps), fingerprint=fingerprint, newest=True)
 
 
 def _device(camera: CameraOptions, text: str, resilience: Resilience) -> SourceSpec:

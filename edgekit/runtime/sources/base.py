@@ -59,10 +59,11 @@ class SourceSpec:
 
     Attributes:
         name: for people; holds no password.
-        live: pictures come when they come, and the newest is the one wanted; otherwise each counts, in order.
+        live: pictures come when they come: silence is a stall, and an end an outage.
         make: a new, unopened source.
         recorded: the pictures were taken some other day, so how long one waited to be read says nothing: its age
             counts from when the loop takes it.
+        newest: a newer picture replaces one that was not taken yet; otherwise each counts, in order. None: as ``live``.
         fingerprint: changes when there is something new to read (a file rewritten); None where nothing can say so.
     """
 
@@ -71,3 +72,8 @@ class SourceSpec:
     make: Callable[[], Source]
     recorded: bool = False
     fingerprint: Callable[[], object] | None = None
+    newest: bool | None = None
+
+    @property
+    def newest_wins(self) -> bool:
+        return self.live if self.newest is None else self.newest

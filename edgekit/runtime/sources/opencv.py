@@ -28,6 +28,7 @@ class CaptureSource:
         self.live = live
         self._timestamps = timestamps
         self._capture: Any = None
+        self.fps: float | None = None  # once open, where the source says it
 
     def read(self, buffer: Image | None) -> Shot | None:
         if not self._grab():
@@ -80,6 +81,7 @@ class CaptureSource:
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         text = f"{width}x{height}"
         if 0.1 < fps < 1000:  # streams that do not know report 90000 or 0
+            self.fps = float(fps)
             text += f" at {fps:.4g} fps"
         code = int(self._capture.get(cv2.CAP_PROP_FOURCC))
         letters = bytes((code >> shift) & 0xFF for shift in (0, 8, 16, 24)) if code > 0 else b""
