@@ -13,9 +13,10 @@ from edgekit.config.target import Target
 from edgekit.errors import BundleError, GraphError, InputError
 from edgekit.evaluate.bench_report import columns
 from edgekit.report import tflite_file
-from edgekit.report.cost import Cost, OperatorCost, count, with_target
+from edgekit.report.cost import Cost, with_target
 from edgekit.report.terminal import cost_lines
 from edgekit.report.tflite_file import TensorFacts
+from edgekit.report.work import OperatorCost, count
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgekit.errors import EngineError, GraphError
-from edgekit.report.cost import OperatorCost
+from edgekit.report.work import OperatorCost
 
 _IDENTIFIER = b"TFL3"
 _KINDS = {"CONV_2D": "Conv", "DEPTHWISE_CONV_2D": "Conv depthwise", "FULLY_CONNECTED": "Gemm"}

@@ -17,7 +17,7 @@ from edgekit.evaluate.compare import compare
 from edgekit.evaluate.gate import judge
 from edgekit.evaluate.pictures import Picture
 from edgekit.evaluate.workers import Configuration
-from edgekit.report.cost import Cost, OperatorCost, roofline
+from edgekit.report.cost import Cost, roofline
 from edgekit.report.record import (
     Ablation,
     Artifact,
@@ -31,6 +31,7 @@ from edgekit.report.record import (
     Source,
     Tried,
 )
+from edgekit.report.work import OperatorCost
 
 
 class Answering:

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.config import load_target
 from edgekit.errors import GraphError
-from edgekit.report.cost import OperatorCost, cost, count, roofline
+from edgekit.report.cost import cost, roofline
+from edgekit.report.work import OperatorCost, count
 
 
 def tensor(name: str, *shape: int, dtype: type = np.float32) -> onnx.TensorProto:
