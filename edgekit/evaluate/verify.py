@@ -155,12 +155,12 @@ def _compare(
         same_version = bundle.manifest.engines.get(engine.name) == engine.version
         return judge(result, raw, own, tolerance.same if same_version else tolerance.other)
     # Nobody recorded this engine on this kind of machine. Every recorded kernel computed the same numbers, in whichever
-    # format, and this one rounds like one of them: the one that fits best.
+    # format, and this one rounds like one of them: its own on another kind of machine, else the one that fits best.
     # tflite-runtime has no XNNPACK; on 32-bit ARM its kernels are the recorded fixed-point ones, elsewhere others.
     others = engine.name == "tflite-runtime" and family != "armv7l"
     allowed = tolerance.second_kind if others else tolerance.other
-    judged = [judge(result, raw, expected, allowed) for expected in golden.expected]
-    return min(judged, key=lambda one: (len(one.problems), one.worst))
+    judged = [(judge(result, raw, expected, allowed), expected.engine != engine.name) for expected in golden.expected]
+    return min(judged, key=lambda one: (len(one[0].problems), one[1], one[0].worst))[0]
 
 
 def judge(result: EngineCheck, raw: NDArray[Any], expected: Expected, tolerance: float) -> EngineCheck:

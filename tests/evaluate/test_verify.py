@@ -295,3 +295,18 @@ def test_an_engine_that_nobody_recorded_is_compared_with_the_kernel_that_fits_be
     assert (check.compared_with, check.worst, check.tolerance) == (
         "tflite-runtime on fixed-point", 0, LEAST_OTHER_STEPS,
     )  # fmt: skip
+
+
+def test_an_engine_is_compared_with_itself_on_another_machine_before_others(
+    tmp_path: Path, tinybundle: ModuleType
+) -> None:
+    """Or a difference between x86 and ARM would hide behind a kernel of another engine that happens to be nearer."""
+    if "litert" not in HERE:
+        pytest.skip("needs LiteRT")
+    parts = tinybundle.parts("litert")
+    (own,) = parts.golden.expected
+    apart = replace(own, family="sparc", raw=(own.raw.astype(np.int16) + 1).astype(np.int8))
+    equal = replace(own, engine="onnxruntime", family="sparc")
+    made = bundle.write(tmp_path / "b", replace(parts, golden=replace(parts.golden, expected=(equal, apart))))
+    (check,) = verify(made.path, engines=["litert"]).engines
+    assert (check.compared_with, check.worst) == ("litert on sparc", 1)
