@@ -70,7 +70,7 @@ def find(network: Network, keep_float: Iterable[str] = ()) -> Points:
     together: LiteRT demands it, and ONNX Runtime then moves bytes without requantizing them.
 
     Raises:
-        ConfigError: ``keep_float`` names something that the network has not, or that holds no arithmetic.
+        ConfigError: ``keep_float`` names something that the network has not, or an activation: it goes with its layer.
         GraphError: two values with different dictated scales are tied together.
     """
     float_ops = _float_ops(network, keep_float)
@@ -116,9 +116,17 @@ def observed(network: Network) -> tuple[str, ...]:
     )
 
 
+def sources(network: Network, name: str) -> tuple[str, ...]:
+    """The values whose numbers ``name`` holds: itself, or what was moved or pooled into it."""
+    made = network.producer.get(name)
+    if made is None or made.kind not in SAME_SCALE:
+        return (name,)
+    return (name, *(source for value in made.inputs for source in sources(network, value)))
+
+
 def can_stay_float(network: Network) -> tuple[str, ...]:
     """Names of the nodes that ``keep_float`` may hold, in execution order."""
-    return tuple(op.name for op in network.ops if op.kind not in SAME_SCALE | ACTIVATIONS | {"Transpose", "Cast"})
+    return tuple(op.name for op in network.ops if op.kind not in ACTIVATIONS | {"Transpose", "Cast", "Expand"})
 
 
 def _float_ops(network: Network, keep_float: Iterable[str]) -> frozenset[str]:

@@ -159,7 +159,8 @@ def _affine(network: Network, where: Points, ranges: Ranges) -> dict[str, Affine
         if group in where.fixed:
             found[group] = where.fixed[group]
             continue
-        measured = [ranges.tensors[name] for name in members if name in ranges.tensors]
+        sources = dict.fromkeys(source for name in members for source in points.sources(network, name))
+        measured = [ranges.tensors[name] for name in sources if name in ranges.tensors]
         if not measured:
             raise CalibrationError(
                 f"the table of ranges has nothing on {', '.join(members)}", hint="calibrate this checkpoint again"

@@ -158,7 +158,7 @@ class _Walk:
         self.real.update(zip(op.outputs, outputs, strict=True))
         if integer and op.inputs and op.inputs[0] in self.network.fused:
             return  # the layer before has stored its activation's result
-        if op.kind in SAME_SCALE - {"AveragePool", "Concat", "Expand"} and op.inputs[0] in self.integers:
+        if integer and op.kind in SAME_SCALE - {"AveragePool", "Concat", "Expand"} and op.inputs[0] in self.integers:
             moved = evaluate(op, [self.integers[op.inputs[0]].to(torch.float32)], self.count)
             self.integers.update((name, v.to(torch.uint8)) for name, v in zip(op.outputs, moved, strict=True))
             return

@@ -2,9 +2,9 @@
 
 A layer kept in float still reads and writes integers where its neighbours do, so that by itself it saves little. What
 costs is the rounding of a *value*, and that goes only when its maker and all its readers are float. Candidates are
-therefore values; each stands for the layers around it. They are tried in the order of the noise that their rounding
-adds to the scores (:mod:`edgekit.quantize.influence`), worst first. A network whose values all passed a Concat would
-have none: what only moves integers stays integer.
+therefore values; each stands for the layers around it. A value that passes Concat, Split or pooling takes along what is
+joined with it there. They are tried in the order of the noise that their rounding adds to the scores
+(:mod:`edgekit.quantize.influence`) for each layer that has to be float, worst first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from edgekit.quantize import equalize, influence, points
 from edgekit.quantize.collect import ImageSource
-from edgekit.quantize.network import Network, read
+from edgekit.quantize.network import SAME_SCALE, Network, read
 from edgekit.quantize.quantizer import QuantizedGraph, quantize
 from edgekit.quantize.ranges import Ranges
 from edgekit.quantize.scheme import Scheme
@@ -33,7 +33,8 @@ class Suspect:
     Attributes:
         value: its name.
         layers: names of the nodes that must be float for it to be (what ``keep_float`` takes).
-        share: its part of all the noise that activations' rounding is predicted to add to the scores, 0–1.
+        share: its part, with those of the values that become float with it, of all the noise that activations'
+            rounding is predicted to add to the scores, 0–1.
     """
 
     value: str
@@ -57,23 +58,38 @@ def rank(model: ir.Model, quantized: QuantizedGraph, images: ImageSource, *, thr
         if name in quantized.affine
     }
     total = sum(noise.values()) or 1.0
-    found = [
-        Suspect(name, layers, cost / total)
-        for name, cost in sorted(noise.items(), key=lambda item: -item[1])
-        if (layers := _around(network, name))
-    ]
-    return tuple(found)
+    found: dict[tuple[str, ...], Suspect] = {}
+    for name, cost in sorted(noise.items(), key=lambda item: -item[1]):
+        values, layers = _around(network, name)
+        if layers and layers not in found:
+            others = sum(noise[value] for value in values if value in noise and value != name)
+            found[layers] = Suspect(name, layers, (cost + others) / total)
+    # What counts is how few layers are float in the end.
+    return tuple(sorted(found.values(), key=lambda suspect: -suspect.share / len(suspect.layers)))
 
 
-def _around(network: Network, name: str) -> tuple[str, ...]:
-    """The nodes to keep in float for value ``name`` to be float; empty where one of them only moves integers."""
-    allowed = set(points.can_stay_float(network))
-    made = network.producer[name]
-    for value, activation in network.fused.items():
-        if activation.output == name:
-            made = network.producer[value]
-    names = [made.name, *(user.name for user in network.consumers.get(name, ()))]
-    return tuple(dict.fromkeys(names)) if allowed.issuperset(names) else ()
+def _around(network: Network, name: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Values that are float together with ``name``, and the nodes to keep in float for it, in execution order.
+
+    What moves or pools a value goes with it: its other inputs and outputs share its scale while it is an integer node.
+    No nodes where one of them cannot be float.
+    """
+    values, nodes, todo = {name}, set(), [name]
+    while todo:
+        value = todo.pop()
+        # Of an activation's result the layer before it is the maker.
+        made = next(
+            (network.producer[v] for v, a in network.fused.items() if a.output == value), network.producer[value]
+        )
+        for op in (made, *network.consumers.get(value, ())):
+            nodes.add(op.name)
+            if op.kind in SAME_SCALE:
+                new = {*op.inputs, *op.outputs} - values
+                values |= new
+                todo += new
+    if not nodes <= set(points.can_stay_float(network)):
+        return frozenset(values), ()
+    return frozenset(values), tuple(op.name for op in network.ops if op.name in nodes)
 
 
 def keep_float(

@@ -25,7 +25,9 @@ def test_torch_and_onnx_runtime_agree_on_the_float_graph(
 
 
 @pytest.mark.parametrize("name", ["shuffle_model", "swish_model"])
-@pytest.mark.parametrize("kept", [(), ("depthwise", "second")])
+@pytest.mark.parametrize(
+    "kept", [(), ("depthwise", "second"), ("pool", "mean"), ("stem", "pool", "half", "narrow", "joined", "branch")]
+)
 def test_the_walk_sees_the_integers_that_onnx_runtime_computes(
     name: str,
     kept: tuple[str, ...],
@@ -36,7 +38,7 @@ def test_the_walk_sees_the_integers_that_onnx_runtime_computes(
 ) -> None:
     """To one unit: where the walk is wrong, every correction that it makes is wrong too."""
     model = request.getfixturevalue(name)
-    layers = {op.name for op in read(model).layers}
+    layers = {op.name for op in read(model).ops}
     scheme = Scheme(observer="minmax", keep_float=tuple(layer for layer in kept if layer in layers))
     seen: dict[str, NDArray[np.uint8]] = {}
     forget = walking._Walk.drop
@@ -50,7 +52,7 @@ def test_the_walk_sees_the_integers_that_onnx_runtime_computes(
     made = quantize(model, calibrate(model, images, scheme, threads=1), scheme, images, threads=1)
     written = {value.name for node in made.model.graph for value in node.outputs}
     names = [f"{value}.q" for value in seen if f"{value}.q" in written]
-    assert len(names) >= 8
+    assert len(names) >= (8 if len(scheme.keep_float) < 4 else 3)
     # Around a float layer ONNX Runtime's optimizer rounds weights by itself: compare the graph as written.
     for optimize in (False,) if scheme.keep_float else (False, True):
         for value, got in zip(names, run(made.model, images, names, optimize), strict=True):
