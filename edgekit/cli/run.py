@@ -101,6 +101,8 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Classify what a camera shows, with latency telemetry."""
+    # Before NumPy is imported: its threads would only spin at the start, since no product here is large enough for two.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from edgekit.cli.settings import run_settings
     from edgekit.runtime.loop import run as loop
     from edgekit.runtime.signals import Stop, graceful

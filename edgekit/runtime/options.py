@@ -11,6 +11,7 @@ from edgekit.errors import UsageError
 OnEnd = Literal["exit", "loop", "wait"]
 Flip = Literal["none", "horizontal", "vertical"]
 ROTATIONS = (0, 90, 180, 270)
+_LONGEST_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,8 @@ class CameraOptions:
         if not self.source:
             raise UsageError("--camera is empty", hint="0, a file, a folder, a URL, demo or -")
         for name, value in (("width", self.width), ("height", self.height), ("fps", self.fps)):
-            if value is not None and not value > 0:
-                raise UsageError(f"camera {name} {value}: not above zero")
+            if value is not None and not 0 < value < 1e6:
+                raise UsageError(f"camera {name} {value}: not above zero and below a million")
         if self.fourcc is not None and len(self.fourcc) != 4:
             raise UsageError(f"FOURCC {self.fourcc!r}: not four letters", hint="MJPG or YUYV, for example")
 
@@ -93,8 +94,9 @@ class Resilience:
 
     def __post_init__(self) -> None:
         for name in ("stall_timeout_s", "open_timeout_s", "initial_delay_s", "longest_delay_s"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name.replace('_', ' ')} {getattr(self, name)}: not above zero")
+            if not 0 < getattr(self, name) <= _LONGEST_S:
+                what = name.removesuffix("_s").replace("_", " ")
+                raise UsageError(f"{what} {getattr(self, name)}: not above zero and up to {_LONGEST_S:g} seconds")
 
 
 @dataclass(frozen=True, slots=True)

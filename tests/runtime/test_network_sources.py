@@ -30,6 +30,7 @@ SECRET = "s3cret!pw"  # noqa: S105
         ("rtsp://admin:hunter2@10.0.0.5/live?x=1", "rtsp://***@10.0.0.5/live?x=1"),
         ("http://cam/stream?user=a&password=hunter2&x=1", "http://cam/stream?user=a&password=***&x=1"),
         ("rtspsrc location=rtsp://a:hunter2@cam/ ! decodebin", "rtspsrc location=rtsp://***@cam/ ! decodebin"),
+        ("no answer from rtsp://me:my hunter2@cam/x today", "no answer from rtsp://***@cam/x today"),
         ("http://10.0.0.5/plain", "http://10.0.0.5/plain"),
     ],
 )

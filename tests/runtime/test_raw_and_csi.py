@@ -54,6 +54,12 @@ def test_half_a_frame_at_the_end_is_said() -> None:
             source.read(None)
 
 
+def test_a_closed_standard_input_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(CameraError, match="standard input is closed"):
+        PipeSource(CameraOptions("-", width=6, height=4)).open()
+
+
 def test_a_pipe_into_a_process_of_its_own() -> None:
     script = (
         "from edgekit.runtime import *; from edgekit.runtime.fakes import fake_model\n"

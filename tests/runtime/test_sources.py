@@ -87,7 +87,7 @@ def test_pictures_of_every_kind_go_through_the_loop(tmp_path: Path, pixels: np.n
     assert running.end().frames == 1
 
 
-def test_an_unreadable_picture_among_others_is_counted(tmp_path: Path) -> None:
+def test_an_unreadable_picture_among_others_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cv2.imwrite(str(tmp_path / "a.jpg"), solid(red=200))
     whole = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "b.jpg").write_bytes(whole[: len(whole) // 2])
@@ -97,6 +97,16 @@ def test_an_unreadable_picture_among_others_is_counted(tmp_path: Path) -> None:
     wait_until(lambda: running.summary is not None)
     summary = running.end()
     assert (summary.frames, summary.dropped) == (2, {"corrupt": 2})
+    # The first is named; of thousands, the count in the summary says enough.
+    assert [record.message for record in caplog.records] == [f"{tmp_path}/b.jpg: the JPEG is cut off"]
+
+
+def test_a_text_file_as_a_picture_says_what_it_is_not(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("Dear camera,\n")
+    running = Running(str(tmp_path / "a.jpg"))
+    wait_until(lambda: running.error is not None)
+    with pytest.raises(EdgekitError, match=r"a\.jpg: not a picture"):
+        running.end()
 
 
 def test_a_followed_folder_gives_pictures_that_arrive_later(tmp_path: Path) -> None:
@@ -122,7 +132,11 @@ BAD = {
     "refused http": (f"http://me:{SECRET}@127.0.0.1:1/x", "the connection is refused"),
     "unknown host": (f"http://me:{SECRET}@nowhere.invalid/x", "."),
     "bad port": (f"rtsp://me:{SECRET}@127.0.0.1:99999/x", "the port is not a number"),
-    "bad http port": (f"http://me:{SECRET}@127.0.0.1:port/x", "not a usable URL"),
+    "bad http port": (f"http://me:{SECRET}@127.0.0.1:port/x", "the port is not a number"),
+    "large http port": (f"http://me:{SECRET}@127.0.0.1:99999/x", "the port is not a number"),
+    "half an address": (f"http://me:{SECRET}@[::1", "not a URL"),
+    "no host": ("rtsp:///x", "a URL without a host"),
+    "space in a password": (f"rtsp://me:an open {SECRET}@127.0.0.1/x", "a URL holds no spaces"),
     "unheard-of scheme": ("gopher://127.0.0.1/x", "no stream there"),
     "raw frames without a size": ("-", "need their size"),
 }
@@ -156,8 +170,14 @@ def test_gstreamer_is_missed_in_words() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"width": 0}, {"height": -1}, {"fps": 0.0}, {"fourcc": "MJPEG"}, {"source": ""}],
+    [{"width": 0}, {"height": -1}, {"fps": 0.0}, {"fps": float("inf")}, {"fourcc": "MJPEG"}, {"source": ""}],
 )
 def test_impossible_settings_are_refused(bad: dict) -> None:
     with pytest.raises(UsageError):
         CameraOptions(**{"source": "0", **bad})
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("inf"), float("nan")])
+def test_impossible_timeouts_are_refused(seconds: float) -> None:
+    with pytest.raises(UsageError, match="stall timeout"):
+        Resilience(stall_timeout_s=seconds)

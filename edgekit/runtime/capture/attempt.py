@@ -72,6 +72,7 @@ class Attempt:
         self.first_frame_at: float | None = None
         self.progress = time.monotonic()  # when something last happened
         self.waiting = False  # held up by a reader that has not taken the last frame: not the source's fault
+        self.spoilt = ""  # what was wrong with the last picture that could not be decoded
         self.over = False
         self.error: EdgekitError | None = None
         self._thread = threading.Thread(target=self._run, name=f"edgekit-camera-{camera}.{epoch}", daemon=True)
@@ -141,7 +142,9 @@ class Attempt:
                 corrupt += 1
                 self.progress = time.monotonic()
                 self._mailbox.count("corrupt")
-                _log.debug("%s", error.message)
+                # A file that is skipped has a name; of a stream's spoilt pictures the count says enough.
+                _log.log(logging.DEBUG if self._live or self.spoilt else logging.WARNING, "%s", error.message)
+                self.spoilt = error.message
                 if corrupt >= _MOST_CORRUPT_IN_A_ROW and self._live:
                     raise StreamError(f"{error.message}, {corrupt} times in a row") from error
                 continue

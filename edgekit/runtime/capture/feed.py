@@ -141,7 +141,7 @@ class Feed:
     def _goes_on(self, attempt: Attempt, error: EdgekitError | None) -> bool:
         """Whether to open the source again, after waiting as long as is due."""
         if error is None and not self._ever_up:
-            error = StreamError(f"{self.spec.name}: ended before its first picture")
+            error = StreamError(attempt.spoilt or f"{self.spec.name}: ended before its first picture")
         if error is None and self._on_end != "exit":
             if attempt.frames:
                 return self._play_again()

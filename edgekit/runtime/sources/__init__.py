@@ -82,6 +82,18 @@ def _url(camera: CameraOptions, text: str, scheme: str, resilience: Resilience, 
         return _path(camera, text[len("file://") :], resilience, on_end)
     from edgekit.runtime.sources.stream import StreamSource
 
+    if " " in text:
+        raise CameraError(f"{redact(text)}: a URL holds no spaces", hint="write %20 in place of each")
+    try:
+        host = urlsplit(text).hostname
+    except ValueError as error:
+        raise CameraError(f"{redact(text)}: not a URL: {redact(str(error))}") from None
+    try:
+        _ = urlsplit(text).port
+    except ValueError:
+        raise CameraError(f"{redact(text)}: the port is not a number from 0 to 65535") from None
+    if not host:
+        raise CameraError(f"{redact(text)}: a URL without a host", hint=f"{scheme}://host/path")
     if PurePosixPath(urlsplit(text).path).suffix.lower() in _VIDEO_SUFFIXES:
         return _recorded(camera, redact(text), lambda: StreamSource(text, resilience, live=False))
     if scheme in ("http", "https"):

@@ -38,6 +38,8 @@ class PipeSource:
                 "standard input: raw frames need their size", hint="--width 640 --height 480, and bgr24 pixels"
             )
         if self._stream is None:
+            if sys.stdin is None:  # started with it closed, as some supervisors do
+                raise CameraError("standard input is closed", hint="--camera - reads what is piped into edgekit")
             self._stream = sys.stdin.buffer
         if self._stream.isatty():
             raise CameraError(

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-# Up to the last "@": a password may hold "@" and "/" that its owner did not escape, and hiding too much does no harm.
-_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s'\"]*@")
+# Up to the last "@": a password may hold "@", "/" and spaces that its owner did not escape, and hiding too much does no
+# harm.
+_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\n]*@")
 # Query parameters that cameras take a password in.
 _SECRET_QUERY = re.compile(
     r"([?&;](?:pass|passwd|password|pwd|token|key|auth|secret|apikey|api_key|sig|signature)=)[^&;#\s'\"]+", re.I
