@@ -21,6 +21,7 @@ from edgekit.emulate import counter
 from edgekit.emulate.board import BUNDLE, OUT, Board, board_of, require, target_of
 from edgekit.emulate.machine import machine_of
 from edgekit.emulate.root import Say
+from edgekit.emulate.run import qemu_version
 from edgekit.engines import ENGINES
 from edgekit.errors import DeviceError
 
@@ -44,6 +45,7 @@ class Count:
     memory: float  # loads and stores
     macs: float | None = None
     most: int | None = None
+    qemu: str = ""  # version: another one may count a few per cent otherwise
 
     @property
     def macs_per_instruction(self) -> float | None:
@@ -70,6 +72,7 @@ class Count:
             "most_macs_per_instruction": self.most,
             "macs_per_instruction": _rounded(self.macs_per_instruction, 3),
             "times_floor": _rounded(self.times_floor, 3),
+            "qemu": self.qemu,
         }
 
     @classmethod
@@ -85,6 +88,7 @@ class Count:
             float(data["memory_m"]),
             None if macs is None else float(macs),
             None if most is None else int(most),
+            str(data["qemu"]),
         )
 
 
@@ -160,7 +164,9 @@ def _count_one(board: Board, opened: bundles.Bundle, name: str, model: str, plug
     entry = next((entry for entry in opened.manifest.models if entry.file == model), None)
     most = board.machine.macs_per_instruction("fp32" if entry is None else entry.precision)
     known = macs / 1e6 if isinstance(macs, int | float) and macs > 0 else None
-    return Count(name, version, model, board.machine.cpu, instructions, memory, known, most)
+    return Count(
+        name, version, model, board.machine.cpu, instructions, memory, known, most, qemu_version(board.machine)
+    )
 
 
 def _execute(board: Board, opened: bundles.Bundle, name: str, model: str, plugin: str, times: int) -> list[int]:

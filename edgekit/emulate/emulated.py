@@ -75,7 +75,8 @@ class Emulated:
                 tuple(map(str, found["remarks"])),
             )
         except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"{path}: cannot be read: {error}", hint="build the bundle again") from None
+            said = f"{path}: is not what this edgekit writes there: {type(error).__name__} {error}"
+            raise BundleError(said, hint="build the bundle again") from None
 
     def lines(self) -> list[str]:
         """For a terminal."""

@@ -95,6 +95,12 @@ def emulator(machine: Machine) -> Emulator:
     return Emulator(path, version, (*start, f"/qemu/{machine.qemu}"), plugins)
 
 
+def qemu_version(machine: Machine) -> str:
+    """Such as ``7.2.22``; raises as :func:`emulator`."""
+    found = re.search(r"version (\S+)", emulator(machine).version)
+    return found[1] if found else ""
+
+
 def check(machine: Machine) -> None:
     """Whether programs of a machine can run here; makes nothing that takes time.
 

@@ -16,7 +16,7 @@ from edgekit.report.markup import Child, Html, join, table, tag
 _PROOF, _COUNTS = "emulated-proof", "emulated-counts"
 _COLOURS = ("var(--blue)", "var(--amber)", "var(--green)", "var(--red)")
 _WHAT = (
-    "Counted under qemu, one thread, one picture: caches, pipelines and memory are left out, so this is no time; it "
+    "one thread, one picture: caches, pipelines and memory are left out, so this is no time; it "
     "compares engines and graphs on one core, and shows a regression. Floor: the network's multiply-accumulates over "
     "the most that one instruction of the core does (SDOT 16 of int8, SMLAL 8, FMLA 4 of fp32); no program needs fewer."
 )
@@ -47,12 +47,13 @@ def counts(evidence: Emulated | None) -> Html:
             for one in evidence.counts
         ]  # fmt: skip
         cores = ", ".join(dict.fromkeys(one.cpu for one in evidence.counts)) or "the target's core"
+        qemus = ", ".join(dict.fromkeys(f"qemu {one.qemu}".rstrip() for one in evidence.counts))
         content = join(
             [
                 tag("h3", f"What one inference executes on {cores}, emulated"),
                 charts.horizontal_bars(list(_bars(evidence.counts)), "million instructions"),
                 table(head, rows, numbers=3) if rows else Html(""),
-                tag("p", _WHAT, class_="note") if rows else Html(""),
+                tag("p", f"Counted under {qemus}, {_WHAT}", class_="note") if rows else Html(""),
                 *(tag("p", remark, class_="note") for remark in evidence.remarks),
             ]
         )

@@ -23,8 +23,8 @@ from edgekit.steps import emulated as step
 from edgekit.steps import publish
 from edgekit.steps.remember import remember
 
-A72 = Count("litert", "2.3.0", "model.tflite", "cortex-a72", 20.64, 6.49, 39.47, 8)
-A76 = Count("litert", "2.3.0", "model.tflite", "cortex-a76", 12.5, 4.5, 39.47, 16)
+A72 = Count("litert", "2.3.0", "model.tflite", "cortex-a72", 20.64, 6.49, 39.47, 8, "7.2.22")
+A76 = Count("litert", "2.3.0", "model.tflite", "cortex-a76", 12.5, 4.5, 39.47, 16, "10.0.13")
 CHECK = EngineCheck("litert", "2.3.0", "aarch64", "litert on x86_64", 32, 2.0, 1.0, 0.01, 32, 30, 30)
 PAGE = f"<html>{section.proof(None)}<p>roofline</p>{section.counts(None)}</html>"
 
@@ -57,7 +57,7 @@ def test_a_bundle_keeps_its_name_when_it_is_measured(built: bundle.Bundle) -> No
     assert Emulated.of(bundle.read(built.path, every_file=True)) == evidence
     page = (built.path / "report.html").read_text()
     assert page == f"<html>{section.proof(evidence)}<p>roofline</p>{section.counts(evidence)}</html>"
-    assert "20.6" in page and "4.18" in page and "cortex-a72" in page
+    assert "20.6" in page and "4.18" in page and "cortex-a72" in page and "qemu 7.2.22" in page
 
 
 def test_the_same_measurement_replaces_itself_and_another_core_stands_beside_it(built: bundle.Bundle) -> None:
