@@ -11,8 +11,10 @@
     │   ├── LabelsError          a labels file
     │   └── BundleError          a directory that is not a bundle, or is incomplete
     ├── CheckFailed              exit 1: everything worked and the answer is no
-    │   ├── AccuracyGateFailed   the int8 model misses its accuracy gate
+    │   ├── BuildRefused         a build that ends without a bundle
+    │   │   └── AccuracyGateFailed   the int8 model misses its accuracy gate
     │   └── VerifyFailed         a bundle is not what its manifest says, or answers differently
+    │       └── ProofFailed      a build's, on the target's emulated core (a BuildRefused too)
     └── DeviceError              exit 3: the machine, a camera or a stream
         ├── CameraError          a source that cannot be opened, or is busy
         ├── StreamError          a source that ended or stalled
@@ -91,7 +93,7 @@ class CheckFailed(EdgekitError):  # noqa: N818 - it failed nothing: the answer i
     exit_code = 1
 
 
-class AccuracyGateFailed(CheckFailed):
+class BuildRefused(CheckFailed):
     """``facts`` and ``text`` tell all that a build measured, as ``--json`` and as tables; empty where none ran."""
 
     def __init__(
@@ -102,8 +104,16 @@ class AccuracyGateFailed(CheckFailed):
         self.text = text
 
 
+class AccuracyGateFailed(BuildRefused):
+    pass
+
+
 class VerifyFailed(CheckFailed):
     pass
+
+
+class ProofFailed(BuildRefused, VerifyFailed):
+    """The target's emulated core answers otherwise than the build machine."""
 
 
 class DeviceError(EdgekitError):

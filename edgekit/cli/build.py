@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from edgekit.cli.output import Json, Progress, answer, note
-from edgekit.errors import AccuracyGateFailed
+from edgekit.errors import BuildRefused
 
 
 class Precision(StrEnum):
@@ -88,7 +88,7 @@ def build(
         note(f"edgekit: {line}")
     try:
         built = pipeline.build(order, Progress())
-    except AccuracyGateFailed as missed:
+    except BuildRefused as missed:
         # What was measured is the answer, and the answer is no.
         answer(missed.facts, missed.text, as_json=as_json)
         raise

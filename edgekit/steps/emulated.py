@@ -11,7 +11,7 @@ from edgekit import bundle, emulate
 from edgekit.bundle import Bundle, Expected, Golden
 from edgekit.config import Target
 from edgekit.emulate import Emulated
-from edgekit.errors import DeviceError, VerifyFailed
+from edgekit.errors import DeviceError, ProofFailed
 from edgekit.steps import publish
 from edgekit.steps.summary import Findings
 
@@ -36,7 +36,7 @@ def prove(
 
     Raises:
         DeviceError: the emulated root cannot be made.
-        VerifyFailed: the core answers otherwise than the build machine. The report is written to
+        ProofFailed: the core answers otherwise than the build machine. The report is written to
             ``<output>.report.html`` first.
     """
     with tempfile.TemporaryDirectory(prefix="edgekit-trial-") as folder:
@@ -50,9 +50,8 @@ def prove(
             evidence = _counted(made, evidence, say)
     f = replace(f, emulated=evidence)
     if not verdict.passed:
-        told = publish.write_report_beside(f)
-        said = "\n".join((f"emulated {verdict.emulated}: not proven; no bundle was written", *verdict.problems))
-        raise VerifyFailed(said, hint=f"the report is {told}")
+        why = "\n  ".join((f"not proven on an emulated {verdict.emulated}:", *verdict.problems))
+        raise publish.refusal(ProofFailed, f, why)
     return f, answers
 
 

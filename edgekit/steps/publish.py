@@ -10,7 +10,7 @@ from edgekit import bundle, report
 from edgekit.bundle import Bundle, Expected, Golden, Parts
 from edgekit.bundle.write import proven_engines
 from edgekit.emulate import FILE
-from edgekit.errors import AccuracyGateFailed
+from edgekit.errors import AccuracyGateFailed, BuildRefused
 from edgekit.evaluate.gate import HINT
 from edgekit.files import write_whole
 from edgekit.report import figures, terminal
@@ -26,20 +26,18 @@ def require_gate(f: Findings) -> None:
     """
     if f.gate is None or f.gate.passed:
         return
+    raise refusal(AccuracyGateFailed, f, f.gate.sentence, HINT)
+
+
+def refusal(kind: type[BuildRefused], f: Findings, why: str, hint: str | None = None) -> BuildRefused:
+    """The end of a build without a bundle: writes its report beside, and says all that was measured."""
     shown = summary.record(f, _artifacts(f))
     report_file = report_beside(f.order.output)
     write_whole(report_file, report.render(shown).encode())
-    said = f"{f.gate.sentence}\n  no bundle was written; the report is {report_file}"
+    said = f"{why}\n  no bundle was written; the report is {report_file}"
     if (f.order.output / "manifest.json").is_file():
         said += f"\n  {f.order.output} still is the bundle of an earlier build"
-    raise AccuracyGateFailed(said, hint=HINT, facts=to_dict(None, f), text=terminal.text(shown))
-
-
-def write_report_beside(f: Findings) -> Path:
-    """The report of a build that ends without a bundle."""
-    path = report_beside(f.order.output)
-    write_whole(path, report.render(summary.record(f, _artifacts(f))).encode())
-    return path
+    return kind(said, hint=hint, facts=to_dict(None, f), text=terminal.text(shown))
 
 
 def report_beside(output: Path) -> Path:

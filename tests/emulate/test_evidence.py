@@ -16,7 +16,7 @@ from edgekit.bundle import Expected
 from edgekit.cli.app import app, guarded
 from edgekit.config import load_target
 from edgekit.emulate import FILE, Count, CountReport, Emulated
-from edgekit.errors import BundleError, DeviceError, VerifyFailed
+from edgekit.errors import BundleError, DeviceError, ProofFailed
 from edgekit.evaluate.verify_report import EngineCheck, VerifyReport
 from edgekit.report import emulated as section
 from edgekit.steps import emulated as step
@@ -141,9 +141,7 @@ def trial(tmp_path: Path, tinybundle: ModuleType, monkeypatch: Any) -> Findings:
     monkeypatch.setattr(
         publish, "write", lambda f, *_: tinybundle.write(f.order.output, target=f.order.target.to_dict())
     )
-    monkeypatch.setattr(
-        publish, "write_report_beside", lambda f: f.order.output.with_name("report").write_text(str(f.emulated))
-    )
+    monkeypatch.setattr(publish, "refusal", lambda kind, f, why: kind(why, facts={"emulated": f.emulated.to_dict()}))
     monkeypatch.setattr(step.emulate, "check_counting", lambda machine: None)
     monkeypatch.setattr(step.emulate, "count", lambda path, **_: CountReport(path, (A72,)))
     return Findings(Order(target, tmp_path / "out" / "rpi4"))
@@ -177,11 +175,10 @@ def test_a_qemu_that_cannot_count_still_proves_and_says_so(trial: Any, monkeypat
 
 
 def test_a_build_that_the_core_refuses_is_no_bundle(trial: Any, monkeypatch: Any) -> None:
-    trial.order.output.parent.mkdir(parents=True)
     bad = replace(CHECK, problems=("litert: golden 3 is 9 steps from the recorded answer, and 2 are allowed",))
     monkeypatch.setattr(step.emulate, "verify_emulated", lambda path, **_: report(bad))
-    with pytest.raises(VerifyFailed, match="golden 3 is 9 steps") as caught:
+    with pytest.raises(ProofFailed, match="golden 3 is 9 steps") as caught:
         step.prove(trial, None, {}, print)  # type: ignore[arg-type]
     assert "cortex-a72" in caught.value.message and caught.value.exit_code == 1
+    assert caught.value.facts["emulated"]["passed"] is False
     assert not trial.order.output.exists()
-    assert "golden 3" in (trial.order.output.parent / "report").read_text()
