@@ -132,6 +132,30 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = 10.0, what: str 
     raise AssertionError(f"not within {timeout_s} s: {what or condition}")
 
 
+class Lateness:
+    """How late this machine, busy with other things, wakes a thread that sleeps 10 ms: what a deadline must forgive."""
+
+    def __init__(self) -> None:
+        self.worst = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Lateness:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        before = time.monotonic()
+        while not self._over.wait(0.01):
+            now = time.monotonic()
+            self.worst = max(self.worst, now - before - 0.01)
+            before = now
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
