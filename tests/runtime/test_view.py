@@ -235,12 +235,44 @@ def test_a_viewer_that_never_reads_holds_up_nobody() -> None:
         # Well before the server gives up the stalled viewer, after 10 s: whoever waited for that would fail here.
         before, deadline = running.frames(), time.monotonic() + 8.0
         received = 0
-        while received < 1_000_000:
+        while received < 600_000:
             received += len(answer.read(65536))
         wait_until(lambda: running.frames() > before + 50, deadline - time.monotonic())
         stalled.close()
     finally:
         running.end()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4000), (1081, 1923), (4320, 7680)])
+def test_pictures_of_any_size_are_shown_no_larger_than_the_page(view: View, size: tuple[int, int]) -> None:
+    answer = get(view, "/stream.mjpg")
+    picture = np.full((*size, 3), (0, 0, 255), np.uint8)
+
+    def show() -> bool:
+        view.result(a_result(), picture)
+        return bool(select.select([answer.fileno()], [], [], 0.02)[0])
+
+    wait_until(show)
+    answer.readline()
+    answer.readline()
+    jpeg = answer.read(int(answer.readline().split(b":")[1]) + 2)[2:]
+    shown = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert max(shown.shape) < 2 * 960
+    if min(size) > 960:
+        assert shown.shape[1] / shown.shape[0] == pytest.approx(size[1] / size[0], rel=0.01)
+    assert shown[0, 0].argmax() == 2
+    answer.close()
+
+
+def test_a_viewer_that_leaves_is_forgotten(view: View) -> None:
+    from pathlib import Path
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for path in ("/stream.mjpg", "/events"):
+        for _ in range(10):
+            get(view, path).close()
+    feed(view, 0.6)
+    wait_until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before + 1)
 
 
 def test_captions_are_cut_to_the_picture_and_to_ascii() -> None:

@@ -52,11 +52,17 @@ class Gallery:
             return
         room.taken_at = now
         # Every k-th pixel of a large frame: the page shows no more, and copying 8K would be felt by the loop.
-        step = max(1, max(image.shape[:2]) // _LONGEST_SIDE)
-        small = image[::step, ::step]
-        if room.raw is None or room.raw.shape != small.shape:
-            room.raw = np.empty(small.shape, np.uint8)
-        np.copyto(room.raw, small)
+        height, width = image.shape[:2]
+        step = max(1, max(height, width) // _LONGEST_SIDE)
+        shape = (max(1, height // step), max(1, width // step), 3)
+        if room.raw is None or room.raw.shape != shape:
+            room.raw = np.empty(shape, np.uint8)
+        if step == 1:
+            np.copyto(room.raw, image)
+        else:
+            import cv2
+
+            cv2.resize(image, shape[1::-1], room.raw, interpolation=cv2.INTER_NEAREST)
         room.caption = caption
         room.waiting = True
         self._bell.ring()

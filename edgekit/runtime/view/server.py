@@ -78,10 +78,9 @@ class ViewServer(ThreadingHTTPServer):
         finally:
             self._connections.release()
 
-    def hand_over(self, request: Any, camera: int | None, greeting: bytes = b"") -> None:
-        """Lets the streams have a connection: the thread that it came with ends, and it stays open."""
+    def keep_open(self, request: Any) -> None:
+        """The streams have this connection now: it stays open when the thread that it came with ends."""
         self._kept.add(request)
-        self.streams.join(request.dup(), camera, greeting)
 
     def shutdown_request(self, request: Any) -> None:
         if request in self._kept:
@@ -140,12 +139,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stay(self, kind: str, camera: int | None, greeting: bytes = b"") -> None:
         """Answers with a stream, if there is room for one more."""
-        if self.server.streams.full:
+        if not self.server.streams.reserve():
             self._send(503, b"Too many viewers.\n", "text/plain")
             return
         self.close_connection = True
-        self._head(kind)
-        self.server.hand_over(self.request, camera, greeting)
+        try:
+            self._head(kind)
+            connection = self.request.dup()
+        except OSError:  # gone already
+            self.server.streams.release()
+            raise
+        self.server.keep_open(self.request)
+        self.server.streams.join(connection, camera, greeting)
 
     def _head(self, kind: str, length: int | None = None, status: int = 200, *, cookie: bool = False) -> None:
         self.send_response(status)

@@ -15,7 +15,7 @@ from edgekit.runtime.view.gallery import Gallery
 _log = logging.getLogger(__name__)
 
 BOUNDARY = "frame"
-MOST_VIEWERS = 40
+_MOST_VIEWERS = 40
 _PATIENCE_S = 10.0  # a viewer that takes nothing for this long is gone
 _RETRY_S = 0.03  # how soon a viewer that had no room is tried again
 
@@ -37,6 +37,7 @@ class Streams:
         self._bell = bell
         self._joining: deque[_Viewer] = deque()
         self._viewers: list[_Viewer] = []
+        self._places = threading.BoundedSemaphore(_MOST_VIEWERS)
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="edgekit-view-streams", daemon=True)
 
@@ -50,13 +51,20 @@ class Streams:
         if self._thread.ident is not None:
             self._thread.join(2.0)
 
-    @property
-    def full(self) -> bool:
-        return len(self._viewers) + len(self._joining) >= MOST_VIEWERS
+    def reserve(self) -> bool:
+        """Whether there is room for one more viewer, who then must :meth:`join` or be given up by :meth:`release`."""
+        return self._places.acquire(blocking=False)
+
+    def release(self) -> None:
+        self._places.release()
 
     def join(self, connection: socket.socket, camera: int | None, greeting: bytes = b"") -> None:
         """Takes a connection over, which has had its HTTP headers: for a camera's pictures, or for ticks (None)."""
         connection.setblocking(False)
+        if self._stopped:
+            connection.close()
+            self.release()
+            return
         self._joining.append(_Viewer(connection, camera, greeting))
         self._bell.ring()
 
@@ -102,6 +110,7 @@ class Streams:
             for viewer in self._viewers:
                 if viewer.over:
                     viewer.connection.close()
+                    self.release()
             self._viewers = [viewer for viewer in self._viewers if not viewer.over]
 
     def _part(self, camera: int) -> tuple[int, bytes]:
