@@ -41,9 +41,9 @@ class Emulated:
         return replace(self, proofs=tuple((cpu, check) for (cpu, _), check in {**known, **fresh}.items()))
 
     def with_counts(self, counts: Sequence[Count]) -> Emulated:
-        """These counts in place of the earlier ones of the same engine, model and core."""
+        """These counts in place of the earlier ones of the same engine, model and core, and of why there were none."""
         both = {(one.cpu, one.engine, one.model): one for one in (*self.counts, *counts)}
-        return replace(self, counts=tuple(both.values()))
+        return replace(self, counts=tuple(both.values()), remarks=())
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -60,6 +60,10 @@ def test_a_bundle_keeps_its_name_when_it_is_measured(built: bundle.Bundle) -> No
     assert "20.6" in page and "4.18" in page and "cortex-a72" in page and "qemu 7.2.22" in page
 
 
+def test_counts_end_the_remark_that_there_are_none() -> None:
+    assert Emulated(remarks=("Not counted: no qemu.",)).with_counts([A72]) == Emulated(counts=(A72,))
+
+
 def test_the_same_measurement_replaces_itself_and_another_core_stands_beside_it(built: bundle.Bundle) -> None:
     remember(built.path, Emulated().with_counts([A72]))
     faster = replace(A72, instructions=15.0)
