@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 Axis = tuple[int, int, int, int]
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+_Products = list[tuple[Floats, Floats, Floats]]  # weights, source, result
+_Step = tuple[Pixels, Floats, _Products, Floats, Pixels]
 
 # Result rows per matrix product. The weights of neighbouring rows overlap, so a few rows share one small dense matrix:
 # fewer waste fewer multiplications on zeros, more read each pixel less often. 3 and 5 to 8 took longer.
@@ -109,11 +111,11 @@ class TriangleResampler:
         self._blocks = np.empty((height, width, channels), np.uint8)
         # "turned" has x before y, so that the pass over x is a product with whole rows too.
         self._turned = np.empty((width, height, channels), np.uint8)
-        self._across = _Product(column_weights, height * channels)
-        self._upright = np.empty((height, out_w, channels), np.uint8)
-        self._down = _Product(row_weights, out_w * channels)
         self._narrow = np.empty((out_w, height, channels), np.uint8)
+        self._across = _Product(column_weights, self._turned, self._narrow)
+        self._upright = np.empty((height, out_w, channels), np.uint8)
         self._small = np.empty((out_h, out_w, channels), np.uint8)
+        self._down = _Product(row_weights, self._upright, self._small)
 
     @property
     def window_shape(self) -> tuple[int, int]:
@@ -124,14 +126,14 @@ class TriangleResampler:
             cv2.resize(window, self._blocks.shape[1::-1], self._blocks, interpolation=cv2.INTER_AREA)
             window = self._blocks
         cv2.transpose(window, self._turned)
-        self._across(self._turned, self._narrow)
+        self._across()
         cv2.transpose(self._narrow, self._upright)
-        self._down(self._upright, self._small)
+        self._down()
         return self._small
 
 
 class _Product:
-    """A banded matrix ``dense`` ``[rows, source rows]`` times uint8 source rows, rounded to the nearest uint8.
+    """A banded matrix ``dense`` ``[rows, source rows]`` times ``source``, rounded to the nearest uint8, in ``target``.
 
     A few result rows at a time are one small dense product, and a stretch of such products is one call of ``matmul``,
     which asks that their source rows start at even distances. They nearly do: bands follow each other in pairs whose
@@ -139,7 +141,9 @@ class _Product:
     in the cache; every operand is a view that is made once, since slicing would cost as much as multiplying.
     """
 
-    def __init__(self, dense: Floats, columns: int) -> None:
+    def __init__(self, dense: Floats, source: Pixels, target: Pixels) -> None:
+        source, target = source.reshape(len(source), -1), target.reshape(len(target), -1)
+        columns = source.shape[1]
         rows_per_pair = 2 * _ROWS + math.ceil(2 * _ROWS * dense.shape[1] / len(dense))
         pairs = max(1, _BUFFERS // (rows_per_pair * columns * 4))
         height = 2 * _ROWS * pairs
@@ -147,27 +151,26 @@ class _Product:
         # Zeros at first: where a stretch reaches over the last source row, zero weights must meet numbers.
         floats = np.zeros((max(s.reach for s in stretches), columns), np.float32)
         sums = np.empty((height, columns), np.float32)
-        self._steps: list[_Step] = []
+        self._steps: list[_Step] = []  # source rows, them as floats, products, their results, result rows
         for s in stretches:
             stop = min(s.start + s.reach, dense.shape[1])
             rows_out = slice(s.row, min(s.row + height, len(dense)))
             self._steps.append(
-                _Step(
-                    slice(s.start, stop),
-                    rows_out,
+                (
+                    source[s.start : stop],
                     floats[: stop - s.start],
-                    sums[: rows_out.stop - rows_out.start],
                     s.products(floats, sums),
+                    sums[: rows_out.stop - rows_out.start],
+                    target[rows_out],
                 )
             )
 
-    def __call__(self, source: Pixels, target: Pixels) -> None:
-        source, target = source.reshape(len(source), -1), target.reshape(len(target), -1)
-        for step in self._steps:
-            np.copyto(step.floats, source[step.rows_in])
-            for weights, floats, sums in step.products:
-                np.matmul(weights, floats, out=sums)
-            cv2.convertScaleAbs(step.sums, target[step.rows_out])
+    def __call__(self) -> None:
+        for source, floats, products, sums, target in self._steps:
+            np.copyto(floats, source)
+            for weights, panel, result in products:
+                np.matmul(weights, panel, result)
+            cv2.convertScaleAbs(sums, target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +193,7 @@ class _Stretch:
         """How many source rows from ``start`` on the weights cover."""
         return (len(self.weights) - 1) * self.step + self.half + int(self.weights.shape[3])
 
-    def products(self, floats: Floats, sums: Floats) -> list[tuple[Floats, Floats, Floats]]:
+    def products(self, floats: Floats, sums: Floats) -> _Products:
         """(weights, source, sums) for ``matmul``: views of the two buffers, in panels of columns."""
         pairs, _, rows, taps = self.weights.shape
         width = max(1, _PRODUCT // (rows * taps))
@@ -204,17 +207,6 @@ class _Stretch:
             target = sums[: pairs * 2 * rows].reshape(pairs, 2, rows, -1)[..., left : left + width]
             found.append((self.weights, source, target))
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """Source rows, result rows, and between them the buffers and the products (weights, source, sums)."""
-
-    rows_in: slice
-    rows_out: slice
-    floats: Floats
-    sums: Floats
-    products: list[tuple[Floats, Floats, Floats]]
 
 
 def _stretch(dense: Floats, row: int) -> _Stretch:

@@ -10,12 +10,14 @@ the same generated 640x480 clip (MJPEG, as a webcam gives it), with one engine t
     edgekit   ``run`` as it is: threads, mailbox, antialiased resize and crop, top-k, latency figures, JSON lines
     textbook  decode, cvtColor, resize, float normalise, transpose, ONNX Runtime fp32, argsort
 
-They take turns, and the figure of each is its median over the rounds, so that other work on the machine hits all alike.
+They take turns in changing order, so that other work on the machine hits all alike. A ratio is the median of each
+round's own, with a 95 % interval from resampling the rounds.
 """
 
 from __future__ import annotations
 
 import io
+import random
 import statistics
 import sys
 import tempfile
@@ -90,6 +92,12 @@ def textbook(clip: Path, session: Any) -> int:
         count += 1
 
 
+def interval(ratios: list[float]) -> tuple[float, float]:
+    draw = random.Random(1)
+    found = sorted(statistics.median(draw.choices(ratios, k=len(ratios))) for _ in range(2000))
+    return found[50], found[-51]
+
+
 def main() -> None:
     import onnxruntime
 
@@ -110,17 +118,19 @@ def main() -> None:
         }
         figures: dict[str, list[float]] = {name: [] for name in loops}
         for number in range(rounds + 1):
-            for name, loop in loops.items():
+            names = list(loops)
+            for name in names[number % len(names) :] + names[: number % len(names)]:
                 began = time.process_time()
-                assert loop() == FRAMES
+                assert loops[name]() == FRAMES
                 if number:  # the first round warms up
                     figures[name].append((time.process_time() - began) / FRAMES * 1e3)
     medians = {name: statistics.median(values) for name, values in figures.items()}
     for name, value in medians.items():
         print(f"{name:9} {value:6.3f} ms of CPU a frame (best {min(figures[name]):.3f})")
-    print(f"edgekit / bare     = {medians['edgekit'] / medians['bare']:.3f} (bar: 1.25)")
-    print(f"edgekit / same     = {medians['edgekit'] / medians['same']:.3f}")
-    print(f"edgekit / textbook = {medians['edgekit'] / medians['textbook']:.3f} (bar: 0.6)")
+    for name, bar in (("bare", " (bar: 1.25)"), ("same", ""), ("textbook", " (bar: 0.6)")):
+        ratios = [mine / other for mine, other in zip(figures["edgekit"], figures[name], strict=True)]
+        low, high = interval(ratios)
+        print(f"edgekit / {name:8} = {statistics.median(ratios):.3f} ({low:.3f} to {high:.3f}){bar}")
 
 
 if __name__ == "__main__":
