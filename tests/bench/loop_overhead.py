@@ -2,7 +2,8 @@
 
     python tests/bench/loop_overhead.py BUNDLE FLOAT.onnx [ROUNDS]
 
-FLOAT.onnx is the same network as ``edgekit convert … --precision fp32 --input float`` writes it. All three loops read
+FLOAT.onnx is the same network as ``torch.onnx.export`` writes it, normalized float in. (What ``edgekit convert
+… --input float`` writes will do as well, but has no shuffles any more and is faster than a textbook's.) All loops read
 the same generated 640x480 clip (MJPEG, as a webcam gives it), with one engine thread:
 
     bare      decode, one cv2.resize into the engine's input, the engine's call: nothing else
