@@ -80,7 +80,7 @@ def depth_chart(series: Sequence[Series], unit: str, marked: int | None = None) 
                 aria_label=name,
             )
         )
-    return svg(width, height, *parts, label=f"{', '.join(name for name, _, _ in series)} by layer, {unit}")
+    return _wide(svg(width, height, *parts, label=f"{', '.join(name for name, _, _ in series)} by layer, {unit}"))
 
 
 def scatter(points: NDArray[np.float32], across: str, up: str) -> Html:
@@ -162,7 +162,7 @@ def horizontal_bars(rows: Sequence[tuple[str, float, str, str]], unit: str) -> H
         )
         parts.append(tag("rect", x=left, y=y, width=max(2.0, length), height=15, rx=4, style=f"fill:{colour}"))
         parts.append(tag("text", said, x=left + length + 8, y=y + 12))
-    return svg(width, len(rows) * line + 6, *parts, label=f"bars in {unit}")
+    return _wide(svg(width, len(rows) * line + 6, *parts, label=f"bars in {unit}"))
 
 
 def shares(parts: Sequence[tuple[str, float, str]]) -> Html:
@@ -175,6 +175,11 @@ def shares(parts: Sequence[tuple[str, float, str]]) -> Html:
         drawn.append(tag("rect", told, x=x, y=0, width=max(0.5, own - 1.5), height=18, rx=3, style=f"fill:{colour}"))
         x += own
     return svg(width, 18, join(drawn), label="shares")
+
+
+def _wide(drawing: Html) -> Html:
+    """Scrolls sideways where the screen is too narrow for its letters."""
+    return tag("div", drawing, class_="wide")
 
 
 def _nice(low: float, high: float) -> tuple[float, float]:

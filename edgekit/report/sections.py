@@ -53,11 +53,12 @@ def built(record: BuildRecord) -> Html:
         (a.name, a.format or "–", a.precision or "–", size(a.bytes), tag("code", a.sha256)) for a in record.artifacts
     ]
     warnings = record.calibration.warnings if record.calibration is not None else ()
+    missed = record.gate is not None and not record.gate.passed
     return section(
         "What was built",
         "built",
         table(("", ""), rows, numbers=9, class_="kv") if rows else Html(""),
-        tag("h3", "Files") if files else Html(""),
+        tag("h3", "Files, which were not written" if missed else "Files") if files else Html(""),
         table(("file", "format", "precision", "size", "sha256"), files, numbers=9) if files else Html(""),
         bullets("Calibration set", warnings),
         bullets("Rewrites that refused", record.refused),

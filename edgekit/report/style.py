@@ -71,6 +71,12 @@ svg .ink{fill:var(--ink)}svg .grid{stroke:var(--line)}svg .axis{stroke:var(--sof
 details{margin:8px 0}summary{cursor:pointer;color:var(--blue);font-size:13.5px;padding:4px 0}
 ul{margin:6px 0;padding-left:20px}
 footer{max-width:1120px;margin:0 auto;padding:0 24px 40px;color:var(--soft);font-size:12.5px}
+td>code:only-child{white-space:nowrap}table.kv td>code{white-space:normal}
+@media(max-width:560px){main,header>div,nav>div{padding:0 12px}section{padding:18px 14px}h1{font-size:22px}
+.verdict{font-size:16px;padding:13px 14px}.cards{grid-template-columns:repeat(auto-fit,minmax(136px,1fr));gap:8px}
+.card{padding:11px 12px}.flips{grid-template-columns:repeat(auto-fill,minmax(128px,1fr));gap:14px 12px}
+.many{grid-template-columns:repeat(auto-fill,minmax(136px,1fr))}
+.wide{overflow-x:auto}.wide svg{max-width:none;width:700px}th,td{padding-right:10px}table.kv td:first-child{padding-right:14px}footer{padding:0 12px 32px}}
 @media print{:root{color-scheme:light;--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--tint:#f3f3f3;
 --blue:#2457d6;--teal:#0b8f83;--amber:#b96a00;--red:#c62f3b;--green:#17803d;--good-bg:#e7f5ec;--warn-bg:#fdf1de;--bad-bg:#fbe6e8;
 --shadow:none}
