@@ -76,7 +76,8 @@ td>code:only-child{white-space:nowrap}table.kv td>code{white-space:normal}
 .verdict{font-size:16px;padding:13px 14px}.cards{grid-template-columns:repeat(auto-fit,minmax(136px,1fr));gap:8px}
 .card{padding:11px 12px}.flips{grid-template-columns:repeat(auto-fill,minmax(128px,1fr));gap:14px 12px}
 .many{grid-template-columns:repeat(auto-fill,minmax(136px,1fr))}
-.wide{overflow-x:auto}.wide svg{max-width:none;width:700px}th,td{padding-right:10px}table.kv td:first-child{padding-right:14px}footer{padding:0 12px 32px}}
+.wide{overflow-x:auto}.wide svg{max-width:none;width:700px}
+th,td{padding-right:10px}table.kv td:first-child{padding-right:14px}footer{padding:0 12px 32px}}
 @media print{:root{color-scheme:light;--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--tint:#f3f3f3;
 --blue:#2457d6;--teal:#0b8f83;--amber:#b96a00;--red:#c62f3b;--green:#17803d;--good-bg:#e7f5ec;--warn-bg:#fdf1de;--bad-bg:#fbe6e8;
 --shadow:none}
