@@ -14,9 +14,10 @@ class Tally:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._stages = {stage: Durations() for stage in STAGES}
-        # Results of which only the frame is counted yet: sorting figures into histograms is cheap for many at once,
-        # and dear for one after each frame, when the engine has emptied the caches.
-        self._waiting: list[Result] = []
+        # Figures (of each stage, and the age) that are not sorted into histograms yet: that is cheap for many at once,
+        # and dear for one after each frame, when the engine has emptied the caches. Bare numbers, not results: objects
+        # kept for a while are what sets the garbage collector off.
+        self._waiting: list[tuple[float, ...]] = []
         self._age = Durations()
         self._dropped: Counter[str] = Counter()
         self._per_camera = [0] * len(session.cameras)
@@ -39,16 +40,16 @@ class Tally:
         self._per_camera[result.camera] += 1
         self._ended = now
         self._throttled += result.throttled
-        self._waiting.append(result)
+        latency = result.latency_ms
+        figures = latency.preprocess, latency.inference, latency.postprocess, latency.total, result.frame_age_ms
+        self._waiting.append(figures)
         if len(self._waiting) >= _AT_ONCE:
             self._sort_in()
 
     def _sort_in(self) -> None:
-        for stage, durations in self._stages.items():
-            for result in self._waiting:
-                durations.add(getattr(result.latency_ms, stage))
-        for result in self._waiting:
-            self._age.add(result.frame_age_ms)
+        for column, durations in enumerate((*(self._stages[stage] for stage in STAGES), self._age)):
+            for figures in self._waiting:
+                durations.add(figures[column])
         self._waiting.clear()
 
     def event(self, event: Event) -> None:
