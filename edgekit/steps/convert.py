@@ -85,7 +85,11 @@ def convert(
         normalization = checkpoint.normalization if pixels else None
         softmax = order.target.quantization.softmax if pixels else "keep"
         lowered = graph.lower(graph.export(checkpoint), normalization, checkpoint.image, softmax=softmax)
-    model, facts = _of_precision(order, checkpoint, labels, lowered, watch)
+    quantized, facts = _of_precision(order, checkpoint, labels, lowered, watch)
+    model = lowered.model if quantized is None else quantized.model
+    if format == "onnx" and quantized is not None and quantized.kept_float:
+        # ONNX Runtime would quantize layers that were kept in float by itself.
+        model = quantize.shield_float_layers(model)
     extra = {} if pixels else {"edgekit.normalization": str(checkpoint.normalization.to_dict())}
     meta = models.describe(order, checkpoint, labels, lowered.output, extra)
     if not pixels:
@@ -101,9 +105,9 @@ def convert(
 
 def _of_precision(
     order: Order, checkpoint: Checkpoint, labels: tuple[Label, ...], lowered: Lowered, watch: Watch
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple[quantize.QuantizedGraph | None, dict[str, Any]]:
     if order.precision != "int8":
-        return lowered.model, {"notes": list(lowered.notes)}
+        return None, {"notes": list(lowered.notes)}
     with watch.stage("read pictures") as progress:
         pictures = read_pictures(order, checkpoint.image, labels, progress)
     scheme = summary.scheme(order)
@@ -111,7 +115,10 @@ def _of_precision(
         ranges = ranges_of(order, lowered, pictures.pixels, scheme, progress)
     with watch.stage("quantize") as progress:
         quantized = quantize.quantize(lowered.model, ranges, scheme, pictures.pixels, progress=progress)
-    return quantized.model, {"images": len(pictures.pixels), "notes": list(lowered.notes)}
+    notes = list(lowered.notes)
+    if order.target.quantization.keep_float == "auto":
+        notes.append("keep_float: auto needs a gate to meet, which only `edgekit build` judges: all layers are int8")
+    return quantized, {"images": len(pictures.pixels), "notes": notes}
 
 
 def ranges_of(order: Order, lowered: Lowered, pixels: Any, scheme: quantize.Scheme, progress: Any) -> Ranges:

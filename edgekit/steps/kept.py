@@ -51,7 +51,8 @@ def weigh(
     single = [] if len(groups) < 2 or len(groups) > _MOST_GROUPS else list(groups)
     steps = 2 + 2 * len(single)
     tell = progress or (lambda done, total: None)
-    alone = recipe.make(())
+    # Where its accuracy is known already, only its time is wanted, which does not depend on what the weights are.
+    alone = recipe.make((), roughly=chosen.alone is not None)
     without: dict[tuple[str, ...], dict[str, Path]] = {(): recipe.emit(alone, folder / "int8")}
     tell(1, steps)
     before = chosen.alone or judgement.measure_accuracy(without[()], evidence, recipe.checkpoint.image)
