@@ -7,6 +7,7 @@ import pytest
 from edgekit.config import load_target
 from edgekit.emulate.machine import cpuinfo, machine_of
 from edgekit.emulate.proof import family_of
+from edgekit.emulate.run import cpu_of
 from edgekit.errors import UsageError
 from edgekit.lock import wheels
 
@@ -31,6 +32,20 @@ def test_another_core_may_be_asked_for() -> None:
     assert machine.cpu == "max"
     assert "CPU part" not in machine.cpuinfo
     assert family_of(machine) == "aarch64+dotprod"
+
+
+@pytest.mark.parametrize(
+    ("target", "cpu", "version", "told"),
+    [
+        ("rpi4", "max", "qemu-aarch64 version 7.2.22 (Debian 1:7.2+dfsg)", "max,sme=off"),
+        ("rpi4", "max", "qemu-aarch64 version 10.0.2", "max"),
+        ("rpi4", "max", "qemu-aarch64 version 6.2.0", "max"),
+        ("rpi4", None, "qemu-aarch64 version 7.2.22", "cortex-a72"),
+        ("armv7", "max", "qemu-arm version 7.2.22", "max"),
+    ],
+)
+def test_max_leaves_out_what_old_qemus_compute_wrongly(target: str, cpu: str | None, version: str, told: str) -> None:
+    assert cpu_of(machine_of(load_target(target), cpu), version) == told
 
 
 def test_a_desk_is_not_emulated() -> None:
