@@ -18,8 +18,8 @@ Fields of :class:`Target` (``Target.to_dict()`` / ``Target.from_dict()`` for man
     threads       precision(int8|fp16|fp32)
     input         height width resize interpolation, each None = as the checkpoint says;
                   Input.image(own) -> ImageContract
-    quantization  observer(auto|minmax|moving-average|percentile|entropy|mse) equalize bias_correction
-                  rounding(nearest|second-moment) scale_search calibration_images seed
+    quantization  observer(auto|minmax|moving-average|percentile|entropy|mse) equalize split_channels
+                  bias_correction rounding(nearest|second-moment) scale_search calibration_images seed
                   keep_float(tuple of names, or "auto") softmax(keep|drop) reduce_range(bool, or "auto")
     gate          max_drop_pp min_agreement min_sqnr_db, each None = unchecked
     budget        latency_ms memory_mb, each None = unchecked

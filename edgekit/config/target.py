@@ -135,6 +135,7 @@ class Quantization:
 
     observer: Observer = setting("how activation ranges are chosen; auto measures per tensor", "auto")
     equalize: bool = setting("cross-layer equalization (exact in float)", True)
+    split_channels: bool = setting("copies of the few channels that spoil the scores, where int8 needs them", True)
     bias_correction: bool = setting("correct each bias for the mean error of its quantized layer", True)
     rounding: Rounding = setting("rounding of weights; second-moment uses the calibration inputs", "second-moment")
     scale_search: bool = setting("search each weight scale for the least error instead of max / 127", True)

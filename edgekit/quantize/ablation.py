@@ -29,6 +29,8 @@ def without_each(base: Scheme) -> Iterator[tuple[str, Scheme]]:
     """(name, scheme) for each method that is on in ``base``, with that one off; the plain recipe last."""
     if base.equalize:
         yield "all but equalization", replace(base, equalize=False)
+    if base.split_channels:
+        yield "all but channel splitting", replace(base, split_channels=False)
     if base.bias_correction:
         yield "all but bias correction", replace(base, bias_correction=False)
     if base.rounding != "nearest":

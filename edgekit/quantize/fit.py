@@ -14,8 +14,12 @@ from edgekit.quantize.weights import nearest_scale, smallest_scale
 
 # Shares of the largest weight tried as the end of the integer range.
 _SHARES = (1.0, 0.97, 0.94, 0.9, 0.85, 0.8)
-# Added to the second moments' diagonal, as a share of its mean: 1 % is GPTQ's own value.
+# Added to the second moments' diagonal, as a share of its mean: 1 % is GPTQ's own value. Moments of fewer inputs than
+# there are weights in a row say nothing about most directions, and rounding would hide its errors in those: the last
+# layer of a thousand classes, whose input is one vector per picture, is rounded worse than to nearest without the
+# second term (V1, 128 pictures, squared error on others: nearest 6.1e-4, 1 % 7.1e-4, with this 4.1e-4).
 _DAMPING = 0.01
+_DAMPING_FOR_FEW = 0.25
 
 
 def fit_weights(
@@ -37,7 +41,9 @@ def fit_weights(
         integers = rounding.nearest(weight, scale.reshape(weight.shape[:2]), limit)
         return _numpy(scale, integers, op)
     hessian = moments.measure(op, zeroed, *shape)
-    damping = torch.diagonal(hessian, dim1=1, dim2=2).mean(1) * _DAMPING + 1e-12
+    inputs = zeroed.shape[0] * shape[0] * shape[1]
+    share = _DAMPING + _DAMPING_FOR_FEW * weight.shape[-1] / inputs
+    damping = torch.diagonal(hessian, dim1=1, dim2=2).mean(1) * share + 1e-12
     hessian = hessian + damping[:, None, None] * torch.eye(weight.shape[-1], dtype=torch.float64)
     shares = _SHARES if scheme.scale_search else (1.0,)
     largest = weight.abs().amax(-1) / limit

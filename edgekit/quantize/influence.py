@@ -8,14 +8,14 @@ matrix; compare Dong et al., "HAWQ-V2", 2019, arXiv:1911.03852).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgekit.quantize.collect import ImageSource, batch
+from edgekit.quantize.collect import ImageSource, batch, batch_size
 from edgekit.quantize.interpreter import convolve, evaluate, torch_threads
 from edgekit.quantize.network import LAYERS, Network
 from edgekit.quantize.points import observed
@@ -33,10 +33,12 @@ class Influence:
         activations: value name → ``[C]``: of independent errors at every non-zero element of a channel.
         weights: layer name → ``[O, I/g, kh, kw]`` or ``[O, I]``: of an error in one weight, its mean effect being taken
             up by the bias.
+        signal: the scores' mean square, summed over classes.
     """
 
     activations: Mapping[str, NDArray[np.float64]]
     weights: Mapping[str, NDArray[np.float64]]
+    signal: float
 
 
 def spread_images(images: ImageSource, count: int) -> NDArray[np.uint8]:
@@ -54,10 +56,12 @@ def measure(network: Network, images: ImageSource, *, threads: int = 2) -> Influ
     biases = {op.name: torch.tensor(op.bias, requires_grad=True) for op in network.layers}
     of_activations = {name: torch.zeros(network.channels[name], dtype=torch.float64) for name in names}
     of_weights = {name: torch.zeros(weight.shape, dtype=torch.float64) for name, weight in weights.items()}
-    turns = 0
+    turns, images_seen, signal = 0, 0, 0.0
     with torch_threads(threads):
         for image in spread_images(images, IMAGES):
-            values = _forward(network, image, weights, biases)
+            values = _forward(network, image[None], weights, biases)
+            signal += float(values[network.output].detach().double().square().sum())
+            images_seen += 1
             activations = [values[name] for name in names]
             means = {
                 op.name: _input_mean(values[op.inputs[0]].detach(), weights[op.name], op.group) for op in network.layers
@@ -77,36 +81,44 @@ def measure(network: Network, images: ImageSource, *, threads: int = 2) -> Influ
     return Influence(
         {name: (value / turns).numpy() for name, value in of_activations.items()},
         {name: (value / turns).numpy() for name, value in of_weights.items()},
+        signal / max(images_seen, 1),
     )
 
 
-def gradients(
-    network: Network, images: NDArray[np.uint8], names: Sequence[str], *, threads: int = 2
+def batched_gradients(
+    network: Network, images: ImageSource, wanted: Iterable[int], names: Sequence[str], *, threads: int = 2
 ) -> Iterator[tuple[list[torch.Tensor], list[torch.Tensor]]]:
-    """For each image and direction: the values called ``names`` and the gradients of vᵀ·scores at them, batch 1."""
+    """For batches of the ``wanted`` images and each direction: the values called ``names`` and the gradients at them.
+
+    An image's scores depend on itself alone, so that one backward pass from a direction per image serves a batch.
+    """
     weights = {op.name: torch.tensor(op.weight, requires_grad=True) for op in network.layers}
     biases = {op.name: torch.tensor(op.bias) for op in network.layers}
+    order = [int(index) for index in wanted]
+    # Values, what autograd keeps of them, and the slopes: four times the memory of the values alone.
+    size = max(1, batch_size(network, names) // 4)
     with torch_threads(threads):
-        for index, image in enumerate(images):
-            values = _forward(network, image, weights, biases)
-            wanted = [values[name] for name in names]
-            for slopes in _backward(values[network.output], wanted, index * _DIRECTIONS):
-                yield [value.detach() for value in wanted], slopes
+        for start in range(0, len(order), size):
+            part = np.concatenate([batch(images, i, i + 1) for i in order[start : start + size]])
+            values = _forward(network, part, weights, biases)
+            found = [values[name] for name in names]
+            for slopes in _backward(values[network.output], found, start * _DIRECTIONS):
+                yield [value.detach() for value in found], slopes
 
 
 def _forward(
     network: Network,
-    image: NDArray[np.uint8],
+    images: NDArray[np.uint8],
     weights: Mapping[str, torch.Tensor],
     biases: Mapping[str, torch.Tensor],
 ) -> dict[str, torch.Tensor]:
-    values = {network.input: torch.from_numpy(image[None].copy())}
+    values = {network.input: torch.from_numpy(images.copy())}
     for op in network.ops:
         inputs = [values[name] for name in op.inputs]
         if op.kind in LAYERS:
             outputs = [convolve(op, inputs[0], weights[op.name], biases[op.name])]
         else:
-            outputs = evaluate(op, inputs, 1)
+            outputs = evaluate(op, inputs, len(images))
         values.update(zip(op.outputs, outputs, strict=True))
     return values
 

@@ -125,6 +125,15 @@ class Network:
                     found[op.output] = users[0]
         return found
 
+    @cached_property
+    def evidence(self) -> frozenset[str]:
+        """Values that global pooling has gone into: what is known about the whole picture, down to the scores."""
+        found: set[str] = set()
+        for op in self.ops:
+            if op.kind == "GlobalAveragePool" or found.intersection(op.inputs):
+                found.update(op.outputs)
+        return frozenset(found)
+
     def result(self, op: Op) -> str:
         """The value that ``op`` writes as integers: its own output, or that of the activation fused into it."""
         activation = self.fused.get(op.output)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgekit.errors import CalibrationError
-from edgekit.quantize import equalize, influence, points, qdq
+from edgekit.quantize import adds, equalize, influence, points, qdq, splitting
 from edgekit.quantize.affine import Affine, from_range
 from edgekit.quantize.analysis import LayerError
-from edgekit.quantize.choose import Choice, choose
+from edgekit.quantize.choose import Choice, Judgement, observed_choice
 from edgekit.quantize.collect import ImageSource, Progress, measure
 from edgekit.quantize.network import Network, read
 from edgekit.quantize.observers import EXTREME
@@ -22,6 +22,7 @@ from edgekit.quantize.points import Points
 from edgekit.quantize.ranges import Ranges, Rescaling, TensorRange
 from edgekit.quantize.reconstruct import reconstruct
 from edgekit.quantize.scheme import Scheme
+from edgekit.quantize.statistics import TensorStatistics
 from edgekit.quantize.weights import LayerIntegers, round_nearest
 
 log = logging.getLogger(__name__)
@@ -73,26 +74,41 @@ def calibrate(
     network = read(model)
     statistics, digest = measure(model, images, threads=threads, progress=progress)
     rescaling: dict[str, Rescaling] = {}
-    if scheme.equalize:
-        where = points.find(network, scheme.keep_float)
+    effect: influence.Influence | None = None
+    if scheme.equalize or scheme.split_channels:
         # One image at a time is too little work to share: a second thread would mostly wait.
         effect = influence.measure(network, images, threads=1)
+    if scheme.equalize and effect is not None:
+        where = points.find(network, scheme.keep_float)
         rescaling = equalize.solve(network, where, statistics, effect, scheme)
     if rescaling:
         model = equalize.apply(model, network, rescaling)
         statistics, digest = measure(model, images, threads=threads, progress=progress)
+    network = read(model)
+    where = points.find(network, scheme.keep_float)
+    judged = None
     if scheme.observer == "auto":
-        network = read(model)
-        where = points.find(network, scheme.keep_float)
-        chosen = choose(network, where, statistics, images, threads=1)
+        judged = Judgement(network, where, statistics, images, threads=threads)
+        chosen = judged.choose()
     else:
-        chosen = dict.fromkeys(statistics, Choice(scheme.observer))
-    tensors = {}
+        chosen = {value: observed_choice(scheme.observer, seen) for value, seen in statistics.items()}
+    ranges = Ranges(_tensors(statistics, chosen), len(images), digest, rescaling)
+    if effect is None or not scheme.split_channels:
+        return ranges
+    by_channel = equalize.scaled(network, rescaling, effect)
+    splits = splitting.choose(network, where, _affine(network, where, ranges), by_channel, effect.signal)
+    if judged is not None and splits.orders:
+        # Finer steps make room for what coarse ones had to clip.
+        ranges = replace(ranges, tensors=_tensors(statistics, judged.choose(splits.remaining)))
+    return replace(ranges, splits=splits.orders)
+
+
+def _tensors(statistics: Mapping[str, TensorStatistics], chosen: Mapping[str, Choice]) -> dict[str, TensorRange]:
+    found = {}
     for value, seen in statistics.items():
-        choice = chosen.get(value, Choice(EXTREME))
-        low, high = choice.range(seen)
-        tensors[value] = TensorRange(low, high, seen.low, seen.high, choice.name, seen.coarse_histogram())
-    return Ranges(tensors, len(images), digest, rescaling)
+        choice = chosen.get(value) or observed_choice(EXTREME, seen)
+        found[value] = TensorRange(choice.low, choice.high, seen.low, seen.high, choice.name, seen.coarse_histogram())
+    return found
 
 
 def quantize(
@@ -124,6 +140,9 @@ def quantize(
         network = read(model)
     where = points.find(network, scheme.keep_float)
     affine = _affine(network, where, ranges)
+    if ranges.splits:
+        model = splitting.apply(model, network, where, affine, ranges.splits)
+        network = read(model)
     errors: tuple[LayerError, ...] = ()
     float_biases: Mapping[str, NDArray[np.float32]] = {}
     if images is not None and len(images) > 0:
@@ -166,4 +185,4 @@ def _affine(network: Network, where: Points, ranges: Ranges) -> dict[str, Affine
                 f"the table of ranges has nothing on {', '.join(members)}", hint="calibrate this checkpoint again"
             )
         found[group] = from_range(min(r.low for r in measured), max(r.high for r in measured))
-    return found
+    return adds.align(network, where, found)

@@ -50,6 +50,7 @@ class Ranges:
         tensors: value name → range, of the *equalized* graph.
         equalization: layer name → what happened to its output channels (empty: not equalized).
         images: how many images were measured.
+        splits: name of a layer → the original channel that each of its output channels is a copy of.
         images_sha256: hash of their pixels in order, so that a table is not mistaken for another set's.
     """
 
@@ -57,6 +58,7 @@ class Ranges:
     images: int
     images_sha256: str = ""
     equalization: Mapping[str, Rescaling] = field(default_factory=dict)
+    splits: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Deterministic JSON text; floats keep every bit."""
@@ -78,6 +80,7 @@ class Ranges:
             "equalization": {
                 name: {"factors": list(r.factors), "shifts": list(r.shifts)} for name, r in self.equalization.items()
             },
+            "splits": {name: list(order) for name, order in self.splits.items()},
         }
         return json.dumps(data, separators=(",", ":")).replace('},"', '},\n"') + "\n"
 
@@ -116,7 +119,8 @@ class Ranges:
                 not math.isfinite(t) or len(r.shifts) != len(r.factors) for r in equalization.values() for t in r.shifts
             ):
                 raise ValueError("an equalization shift is not a number")
-            return cls(tensors, int(data["images"]), str(data["images_sha256"]), equalization)
+            splits = {str(name): tuple(map(int, order)) for name, order in data.get("splits", {}).items()}
+            return cls(tensors, int(data["images"]), str(data["images_sha256"]), equalization, splits)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CalibrationError(
                 f"{source}: not a table of calibration ranges: {error}",

@@ -23,6 +23,7 @@ class Scheme:
         observer: how an activation's range is chosen; ``auto`` takes, tensor by tensor, the candidate that costs the
             output least.
         equalize: rescale channels across layers so that shared ranges fit (exact in float).
+        split_channels: compute the channels that spoil the scores most twice, half a step apart, where that is needed.
         rounding: ``nearest``, or ``second-moment``: round with the calibration inputs' second moments.
         bias_correction: make every layer's mean output that of the float network, on the quantized prefix.
         scale_search: choose each output channel's weight scale by its error rather than by its largest weight.
@@ -33,6 +34,7 @@ class Scheme:
     weight_limit: int = 127
     observer: ObserverName = "auto"
     equalize: bool = True
+    split_channels: bool = True
     rounding: Rounding = "second-moment"
     bias_correction: bool = True
     scale_search: bool = True
@@ -70,7 +72,14 @@ class Scheme:
 
 
 # The plain recipe that other tools use, for comparison and for graphs without calibration images at hand.
-PLAIN = Scheme(observer="minmax", equalize=False, rounding="nearest", bias_correction=False, scale_search=False)
+PLAIN = Scheme(
+    observer="minmax",
+    equalize=False,
+    split_channels=False,
+    rounding="nearest",
+    bias_correction=False,
+    scale_search=False,
+)
 
 
 def for_isa(scheme: Scheme, *, machine: str, vnni: bool) -> Scheme:

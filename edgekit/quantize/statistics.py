@@ -25,6 +25,10 @@ class TensorStatistics:
         self.channel_low: NDArray[np.float32] = np.empty(0, np.float32)
         self.channel_high: NDArray[np.float32] = np.empty(0, np.float32)
         self.average: tuple[float, float] = (0.0, 0.0)
+        self.image_extremes: list[tuple[float, float]] = []  # one pair an image: the only thing that grows
+        # Sums and sums of squares of each channel's minimum and maximum in an image, ``[2, C]``.
+        self.channel_sums: NDArray[np.float64] = np.zeros((2, 1), np.float64)
+        self.channel_squares: NDArray[np.float64] = np.zeros((2, 1), np.float64)
         # Sums and sums of squares of each image's own minimum and maximum.
         self.sums: NDArray[np.float64] = np.zeros(2, np.float64)
         self.squares: NDArray[np.float64] = np.zeros(2, np.float64)
@@ -49,6 +53,10 @@ class TensorStatistics:
         extremes = np.stack([low.min(1), high.max(1)]).astype(np.float64)
         self.sums += extremes.sum(1)
         self.squares += np.square(extremes).sum(1)
+        by_channel = np.stack([low, high]).astype(np.float64)
+        self.channel_sums = self.channel_sums + by_channel.sum(1)
+        self.channel_squares = self.channel_squares + np.square(by_channel).sum(1)
+        self.image_extremes.extend(zip(low.min(1).tolist(), high.max(1).tolist(), strict=True))
         for one_low, one_high in zip(low.min(1).tolist(), high.max(1).tolist(), strict=True):
             if self.images == 0:
                 self.average = (one_low, one_high)
@@ -59,6 +67,15 @@ class TensorStatistics:
                 )
             self.images += 1
         self._count(values)
+
+    def channel_reach(self, deviations: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Each channel's lowest and highest value in an image that goes ``deviations`` beyond the usual one.
+
+        Never more than was seen.
+        """
+        mean = self.channel_sums / self.images
+        spread = np.sqrt(np.maximum(self.channel_squares / self.images - np.square(mean), 0)) * deviations
+        return np.maximum(mean[0] - spread[0], self.channel_low), np.minimum(mean[1] + spread[1], self.channel_high)
 
     def _count(self, values: NDArray[np.float32]) -> None:
         largest = max(abs(self.low), abs(self.high), 1e-12)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgekit import quantize
 from edgekit.evaluate.accuracy import Accuracy
-from edgekit.quantize import ablation
+from edgekit.quantize import Scheme, ablation
 from edgekit.report.record import Ablation, Tried
 from edgekit.steps import judgement
 from edgekit.steps.judgement import Evidence
@@ -34,7 +34,7 @@ def ablate(
     found = [_row(ablation.ALL, accuracy)]
     for number, (name, scheme) in enumerate(variants, start=1):
         ranges = recipe.ranges
-        if (scheme.equalize, scheme.observer) != (base.equalize, base.observer):
+        if _calibration(scheme) != _calibration(base):
             ranges = quantize.calibrate(recipe.lowered.model, recipe.pictures.pixels, scheme)
         variant = replace(recipe, scheme=scheme, ranges=ranges)
         files = variant.emit(variant.make(scheme.keep_float), folder / f"ablation-{number}")
@@ -42,6 +42,11 @@ def ablate(
         if progress is not None:
             progress(number, len(variants))
     return tuple(found)
+
+
+def _calibration(scheme: Scheme) -> tuple[object, ...]:
+    """What of a scheme the table of ranges depends on."""
+    return scheme.equalize, scheme.split_channels, scheme.observer
 
 
 def _row(name: str, accuracy: Accuracy) -> Ablation:

@@ -55,7 +55,14 @@ class Findings:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know about the build, one sentence each."""
-        return (*self.order.notes, *self.checkpoint.notes, *self.lowered.notes)
+        return (*self.order.notes, *self.checkpoint.notes, *self.lowered.notes, *self._split())
+
+    def _split(self) -> tuple[str, ...]:
+        splits = {} if self.quantized is None else self.quantized.ranges.splits
+        return tuple(
+            f"{len(order) - max(order) - 1} channels of {layer} are computed again, half a step apart, for finer steps"
+            for layer, order in splits.items()
+        )
 
 
 def scheme(order: Order) -> Scheme:
@@ -64,6 +71,7 @@ def scheme(order: Order) -> Scheme:
     asked = Scheme(
         observer=wanted.observer,
         equalize=wanted.equalize,
+        split_channels=wanted.split_channels,
         rounding="nearest" if wanted.rounding == "nearest" else "second-moment",
         bias_correction=wanted.bias_correction,
         scale_search=wanted.scale_search,
@@ -103,6 +111,7 @@ def _settings(used: Scheme) -> dict[str, str]:
     return {
         "ranges": used.observer,
         "equalization": on[used.equalize],
+        "channel splitting": on[used.split_channels],
         "rounding": used.rounding,
         "bias correction": on[used.bias_correction],
         "scale search": on[used.scale_search],

@@ -17,14 +17,14 @@ def differing(one: Scheme, other: Scheme) -> set[str]:
 def test_each_variant_lacks_one_method() -> None:
     *single, (last, bare) = without_each(_BASE)
     assert [differing(_BASE, scheme) for _, scheme in single] == [
-        {"equalize"}, {"bias_correction"}, {"rounding"}, {"scale_search"}, {"observer"},
+        {"equalize"}, {"split_channels"}, {"bias_correction"}, {"rounding"}, {"scale_search"}, {"observer"},
     ]  # fmt: skip
     assert last.startswith("plain") and bare == replace(PLAIN, weight_limit=64, keep_float=("fc",))
 
 
 def test_what_is_off_already_has_no_row() -> None:
     assert [name for name, _ in without_each(replace(_BASE, equalize=False, rounding="nearest"))] == [
-        "all but bias correction", "all, min-max ranges", "plain (min-max, nearest)",
+        "all but channel splitting", "all but bias correction", "all, min-max ranges", "plain (min-max, nearest)",
     ]  # fmt: skip
     assert list(without_each(plain(_BASE))) == []
 
@@ -32,4 +32,4 @@ def test_what_is_off_already_has_no_row() -> None:
 def test_the_documented_table_has_every_row_once() -> None:
     rows = full_table(Scheme())
     assert rows[ALL] == Scheme() and rows["all, 7-bit weights"].weight_limit == 64
-    assert len(set(rows.values())) == len(rows) == 14
+    assert len(set(rows.values())) == len(rows) == 15
