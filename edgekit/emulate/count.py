@@ -66,12 +66,12 @@ class Count:
             "version": self.version,
             "model": self.model,
             "cpu": self.cpu,
-            "instructions_m": round(self.instructions, 2),
-            "memory_m": round(self.memory, 2),
-            "macs_m": _rounded(self.macs),
+            "instructions_m": self.instructions,
+            "memory_m": self.memory,
+            "macs_m": self.macs,
             "most_macs_per_instruction": self.most,
-            "macs_per_instruction": _rounded(self.macs_per_instruction, 3),
-            "times_floor": _rounded(self.times_floor, 3),
+            "macs_per_instruction": _rounded(self.macs_per_instruction),
+            "times_floor": _rounded(self.times_floor),
             "qemu": self.qemu,
         }
 
@@ -158,12 +158,13 @@ def count(
 def _count_one(board: Board, opened: bundles.Bundle, name: str, model: str, plugin: str) -> Count:
     few = _execute(board, opened, name, model, plugin, _FEW)
     many = _execute(board, opened, name, model, plugin, _MANY)
-    instructions, memory = ((b - a) / (_MANY - _FEW) / 1e6 for a, b in zip(few, many, strict=True))
+    # Rounded here and not when told, so that what is read back is what was counted.
+    instructions, memory = (round((b - a) / (_MANY - _FEW) / 1e6, 4) for a, b in zip(few, many, strict=True))
     version = board.target.engine.versions.of(ENGINES[name].name) or ""  # type: ignore[arg-type]
     macs = opened.manifest.checkpoint.get("macs")
     entry = next((entry for entry in opened.manifest.models if entry.file == model), None)
     most = board.machine.macs_per_instruction("fp32" if entry is None else entry.precision)
-    known = macs / 1e6 if isinstance(macs, int | float) and macs > 0 else None
+    known = round(macs / 1e6, 4) if isinstance(macs, int | float) and macs > 0 else None
     return Count(
         name, version, model, board.machine.cpu, instructions, memory, known, most, qemu_version(board.machine)
     )
@@ -183,5 +184,5 @@ def _execute(board: Board, opened: bundles.Bundle, name: str, model: str, plugin
             raise DeviceError("emulation: qemu ended without writing the instruction counts") from None
 
 
-def _rounded(value: float | None, digits: int = 2) -> float | None:
-    return None if value is None else round(value, digits)
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

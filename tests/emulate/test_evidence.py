@@ -186,3 +186,9 @@ def test_a_build_that_the_core_refuses_is_no_bundle(trial: Any, monkeypatch: Any
     assert "cortex-a72" in caught.value.message and caught.value.exit_code == 1
     assert caught.value.facts["emulated"]["passed"] is False
     assert not trial.order.output.exists()
+
+
+def test_a_count_is_read_back_as_it_was_told() -> None:
+    for one in (A72, Count("litert", "", "m.tflite", "max", 0.0123, 0.004), replace(A72, instructions=20.6399)):
+        assert Count.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+        assert Count.from_dict(one.to_dict()).to_dict() == one.to_dict()
