@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 # runs on other people's devices does not report on them.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-# torch's OpenMP threads wait for each other by spinning. With another program on the same cores the one that is waited for
-# does not run, and each of thousands of small operations takes a time slice: calibration took 334 s instead of 20.
+# torch's OpenMP threads wait for each other by spinning. With another program on the same cores, the one that is waited
+# for does not run, and each of thousands of small operations takes a time slice: calibration took 334 s instead of 20.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
