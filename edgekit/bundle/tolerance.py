@@ -51,6 +51,15 @@ class Tolerance:
     fixed_point: float | None = None  # between the two kinds
 
     @property
+    def other_release(self) -> float:
+        """For another release of the recorded fixed-point kernels: no further than the two kinds are apart.
+
+        Convolutions repeat to the last bit from TensorFlow Lite 2.14 to LiteRT 2.3, but not LOGISTIC: 3 steps for a
+        swish network whose kinds are 5 apart.
+        """
+        return max(self.other, math.ceil(self.fixed_point or 0.0))
+
+    @property
     def second_kind(self) -> float:
         """For fixed-point kernels that nobody recorded: as far as the two kinds are apart, and half more."""
         return max(self.other, math.ceil(_HEADROOM_OF_KINDS * (self.fixed_point or 0.0)))

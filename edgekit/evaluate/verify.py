@@ -157,8 +157,9 @@ def _compare(
     # Nobody recorded this engine on this kind of machine. Every recorded kernel computed the same numbers, in whichever
     # format, and this one rounds like one of them: its own on another kind of machine, else the one that fits best.
     # tflite-runtime has no XNNPACK; on 32-bit ARM its kernels are the recorded fixed-point ones, elsewhere others.
-    others = engine.name == "tflite-runtime" and family != "armv7l"
-    allowed = tolerance.second_kind if others else tolerance.other
+    allowed = tolerance.other
+    if engine.name == "tflite-runtime":
+        allowed = tolerance.other_release if family == "armv7l" else tolerance.second_kind
     judged = [(judge(result, raw, expected, allowed), expected.engine != engine.name) for expected in golden.expected]
     return min(judged, key=lambda one: (len(one[0].problems), one[1], one[0].worst))[0]
 

@@ -255,6 +255,8 @@ def test_the_tolerance_is_twice_the_spread_between_kernels_of_one_kind() -> None
 
 def test_other_fixed_point_kernels_may_be_as_far_as_the_kinds_are_apart() -> None:
     assert Tolerance(1, 6, spread=3, fixed_point=13).second_kind == 20
+    assert Tolerance(1, 6, spread=3, fixed_point=12.2).other_release == 13
+    assert Tolerance(1, 6, spread=3, fixed_point=2).other_release == 6
     assert Tolerance(1, 6, spread=3).second_kind == 6
 
 
