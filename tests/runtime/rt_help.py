@@ -137,6 +137,7 @@ class Lateness:
 
     def __init__(self) -> None:
         self.worst = 0.0
+        self._seconds: list[float] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -152,8 +153,14 @@ class Lateness:
         before = time.monotonic()
         while not self._over.wait(0.01):
             now = time.monotonic()
-            self.worst = max(self.worst, now - before - 0.01)
+            self._seconds.append(now - before - 0.01)
+            self.worst = max(self.worst, self._seconds[-1])
             before = now
+
+    @property
+    def p95(self) -> float:
+        """What all but one wake-up in twenty keep to, seconds."""
+        return sorted(self._seconds)[int(0.95 * len(self._seconds))] if self._seconds else 0.0
 
 
 def free_port() -> int:

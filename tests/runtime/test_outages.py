@@ -122,11 +122,14 @@ def test_memory_stays_flat_for_a_minute_at_full_speed() -> None:
 @pytest.mark.slow
 def test_a_slow_engine_on_a_live_camera_never_answers_about_the_past() -> None:
     port = free_port()
-    with mjpeg_server(port, fps=30, size="640x480").listening(port):
+    with mjpeg_server(port, fps=30, size="640x480").listening(port), Lateness() as lateness:
         running = Running(f"http://127.0.0.1:{port}/", delay_s=0.1, max_seconds=20.0)
         wait_until(lambda: running.summary is not None or running.error is not None, 40)
         summary = running.end()
     assert summary.frames > 100
-    assert summary.frame_age_ms.p95 <= 150, summary.frame_age_ms
+    # Between the server's frame and the answer, five threads wake one another, each as late as the machine is.
+    assert summary.frame_age_ms.p95 <= 150 + 5 * 1000 * lateness.p95, (summary.frame_age_ms, lateness.p95)
     assert summary.dropped["superseded"] > summary.frames
-    print(f"frame age p95 {summary.frame_age_ms.p95:.0f} ms over {summary.frames} frames")
+    print(
+        f"frame age p95 {summary.frame_age_ms.p95:.0f} ms over {summary.frames} frames, machine late by {1000 * lateness.p95:.1f} ms"
+    )
