@@ -130,6 +130,5 @@ def test_a_slow_engine_on_a_live_camera_never_answers_about_the_past() -> None:
     # Between the server's frame and the answer, five threads wake one another, each as late as the machine is.
     assert summary.frame_age_ms.p95 <= 150 + 5 * 1000 * lateness.p95, (summary.frame_age_ms, lateness.p95)
     assert summary.dropped["superseded"] > summary.frames
-    print(
-        f"frame age p95 {summary.frame_age_ms.p95:.0f} ms over {summary.frames} frames, machine late by {1000 * lateness.p95:.1f} ms"
-    )
+    late = f"machine late by {1000 * lateness.p95:.1f} ms"
+    print(f"frame age p95 {summary.frame_age_ms.p95:.0f} ms over {summary.frames} frames, {late}")
