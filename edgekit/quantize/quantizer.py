@@ -14,7 +14,7 @@ from edgekit.errors import CalibrationError
 from edgekit.quantize import adds, equalize, influence, points, qdq, splitting
 from edgekit.quantize.affine import Affine, from_range
 from edgekit.quantize.analysis import LayerError
-from edgekit.quantize.choose import Choice, Judgement, observed_choice
+from edgekit.quantize.choose import Choice, Judgement, noise_of, observed_choice
 from edgekit.quantize.collect import ImageSource, Progress, measure
 from edgekit.quantize.network import Network, read
 from edgekit.quantize.observers import EXTREME
@@ -89,7 +89,11 @@ def calibrate(
     judged = None
     if scheme.observer == "auto":
         judged = Judgement(network, where, statistics, images, threads=threads)
-        chosen = judged.choose()
+        chosen, whole = judged.choose(), judged.choose(wide=True)
+        tables = [Ranges(_tensors(statistics, one), len(images), digest, rescaling) for one in (chosen, whole)]
+        noise = [noise_of(network, where, _affine(network, where, one), images, threads=threads) for one in tables]
+        if noise[1] < noise[0]:
+            judged, chosen = None, whole
     else:
         chosen = {value: observed_choice(scheme.observer, seen) for value, seen in statistics.items()}
     ranges = Ranges(_tensors(statistics, chosen), len(images), digest, rescaling)
