@@ -19,10 +19,9 @@ from edgekit.quantize.affine import Affine
 from edgekit.quantize.network import Network
 from edgekit.quantize.points import Points
 
-# XNNPACK's error: two products of a uint8 with a multiplier that is half a unit of 2**-20 off (src/microparams-init.c,
+# Denominators tried. Larger ones would leave less than twice XNNPACK's error between a result and a tie: that error is
+# 255 / 2**20, of two products of a uint8 with a multiplier half a unit of 2**-20 off (src/microparams-init.c,
 # xnn_init_qs8_add_minmax_*_params: the larger multiplier lies in [2**20, 2**21)).
-_ERROR = 255 / 2**20
-# Denominators tried. Larger ones would leave less than twice that error between a result and a tie.
 _DENOMINATORS = tuple(range(201, 512, 2))
 _LARGEST_RATIO = 2.0
 

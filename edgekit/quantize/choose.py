@@ -121,22 +121,33 @@ class Judgement:
 
 
 def noise_of(
-    network: Network, points: Points, affine: Mapping[str, Affine], images: ImageSource, *, threads: int = 2
-) -> float:
-    """Mean squared error of the scores with every activation rounded, measured: gradients promise too much of clipping
-    where pictures are unlike those that the network was trained on."""
+    network: Network,
+    points: Points,
+    candidates: Sequence[Mapping[str, Affine]],
+    images: ImageSource,
+    *,
+    threads: int = 2,
+) -> list[float]:
+    """Mean squared error of the scores with every activation rounded as each candidate (group → quantization) says.
+
+    Measured, because gradients promise too much of clipping where pictures are unlike the training set's.
+    """
     pixels = torch.from_numpy(spread_images(images, _CHECKED))
     with torch_threads(threads), torch.no_grad():
-        scores = []
-        for rounded in (False, True):
-            values = {network.input: pixels}
-            for op in network.ops:
-                outputs = evaluate(op, [values[name] for name in op.inputs], len(pixels))
-                for name, value in zip(op.outputs, outputs, strict=True):
-                    group = points.group.get(name)
-                    values[name] = value if group is None or not rounded else as_integers(value, affine[group])
-            scores.append(values[network.output])
-        return float((scores[1] - scores[0]).square().mean())
+        real = _scores(network, points, None, pixels)
+        return [float((_scores(network, points, one, pixels) - real).square().mean()) for one in candidates]
+
+
+def _scores(
+    network: Network, points: Points, affine: Mapping[str, Affine] | None, pixels: torch.Tensor
+) -> torch.Tensor:
+    values = {network.input: pixels}
+    for op in network.ops:
+        outputs = evaluate(op, [values[name] for name in op.inputs], len(pixels))
+        for name, value in zip(op.outputs, outputs, strict=True):
+            group = points.group.get(name)
+            values[name] = value if group is None or affine is None else as_integers(value, affine[group])
+    return values[network.output]
 
 
 class _Trial:

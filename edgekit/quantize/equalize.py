@@ -171,12 +171,9 @@ def _useful_reach(
     if name in network.evidence:
         return seen.channel_low.astype(np.float64), seen.channel_high.astype(np.float64)
     low, high = seen.channel_reach(_DEVIATIONS)
-    users = network.consumers.get(name, ())
-    if len(users) == 1 and users[0].kind == "Add" and users[0].output in network.fused:
-        activation = network.fused[users[0].output]
-        other = [one for one in users[0].inputs if one != name]
-        if activation.kind == "Relu" and len(other) == 1 and other[0] in statistics:
-            low = np.maximum(low, -np.maximum(statistics[other[0]].channel_reach(_DEVIATIONS)[1], 0))
+    other = network.hushed_by(name)
+    if other is not None and other in statistics:
+        low = np.maximum(low, -np.maximum(statistics[other].channel_reach(_DEVIATIONS)[1], 0))
     return low, high
 
 

@@ -56,12 +56,12 @@ def measure(network: Network, images: ImageSource, *, threads: int = 2) -> Influ
     biases = {op.name: torch.tensor(op.bias, requires_grad=True) for op in network.layers}
     of_activations = {name: torch.zeros(network.channels[name], dtype=torch.float64) for name in names}
     of_weights = {name: torch.zeros(weight.shape, dtype=torch.float64) for name, weight in weights.items()}
-    turns, images_seen, signal = 0, 0, 0.0
+    turns, signal = 0, 0.0
+    pictures = spread_images(images, IMAGES)
     with torch_threads(threads):
-        for image in spread_images(images, IMAGES):
+        for image in pictures:
             values = _forward(network, image[None], weights, biases)
             signal += float(values[network.output].detach().double().square().sum())
-            images_seen += 1
             activations = [values[name] for name in names]
             means = {
                 op.name: _input_mean(values[op.inputs[0]].detach(), weights[op.name], op.group) for op in network.layers
@@ -81,7 +81,7 @@ def measure(network: Network, images: ImageSource, *, threads: int = 2) -> Influ
     return Influence(
         {name: (value / turns).numpy() for name, value in of_activations.items()},
         {name: (value / turns).numpy() for name, value in of_weights.items()},
-        signal / max(images_seen, 1),
+        signal / len(pictures),
     )
 
 

@@ -134,6 +134,17 @@ class Network:
                 found.update(op.outputs)
         return frozenset(found)
 
+    def hushed_by(self, name: str) -> str | None:
+        """The other operand, where ``name`` is read by one Add with a ReLU alone.
+
+        What of ``name`` lies below minus that operand is not heard: the ReLU makes zero of the sum.
+        """
+        users = self.consumers.get(name, ())
+        if len(users) != 1 or users[0].kind != "Add" or users[0].output not in self.fused:
+            return None
+        others = [one for one in users[0].inputs if one != name]
+        return others[0] if self.fused[users[0].output].kind == "Relu" and len(others) == 1 else None
+
     def result(self, op: Op) -> str:
         """The value that ``op`` writes as integers: its own output, or that of the activation fused into it."""
         activation = self.fused.get(op.output)

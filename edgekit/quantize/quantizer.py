@@ -90,8 +90,8 @@ def calibrate(
     if scheme.observer == "auto":
         judged = Judgement(network, where, statistics, images, threads=threads)
         chosen, whole = judged.choose(), judged.choose(wide=True)
-        tables = [Ranges(_tensors(statistics, one), len(images), digest, rescaling) for one in (chosen, whole)]
-        noise = [noise_of(network, where, _affine(network, where, one), images, threads=threads) for one in tables]
+        candidates = [_affine(network, where, _tensors(statistics, one)) for one in (chosen, whole)]
+        noise = noise_of(network, where, candidates, images, threads=threads)
         if noise[1] < noise[0]:
             judged, chosen = None, whole
     else:
@@ -100,7 +100,7 @@ def calibrate(
     if effect is None or not scheme.split_channels:
         return ranges
     by_channel = equalize.scaled(network, rescaling, effect)
-    splits = splitting.choose(network, where, _affine(network, where, ranges), by_channel, effect.signal)
+    splits = splitting.choose(network, where, _affine(network, where, ranges.tensors), by_channel, effect.signal)
     if judged is not None and splits.orders:
         # Finer steps make room for what coarse ones had to clip.
         ranges = replace(ranges, tensors=_tensors(statistics, judged.choose(splits.remaining)))
@@ -143,7 +143,7 @@ def quantize(
         model = equalize.apply(model, network, ranges.equalization)
         network = read(model)
     where = points.find(network, scheme.keep_float)
-    affine = _affine(network, where, ranges)
+    affine = _affine(network, where, ranges.tensors)
     if ranges.splits:
         model = splitting.apply(model, network, where, affine, ranges.splits)
         network = read(model)
@@ -175,7 +175,7 @@ def quantize(
     return QuantizedGraph(qdq_model, scheme, ranges, by_value, layers, errors, kept, by_value.get(network.output))
 
 
-def _affine(network: Network, where: Points, ranges: Ranges) -> dict[str, Affine]:
+def _affine(network: Network, where: Points, tensors: Mapping[str, TensorRange]) -> dict[str, Affine]:
     """The quantization of each tied group: it covers the chosen range of every member that was measured."""
     found = {}
     for group, members in where.members.items():
@@ -183,7 +183,7 @@ def _affine(network: Network, where: Points, ranges: Ranges) -> dict[str, Affine
             found[group] = where.fixed[group]
             continue
         sources = dict.fromkeys(source for name in members for source in points.sources(network, name))
-        measured = [ranges.tensors[name] for name in sources if name in ranges.tensors]
+        measured = [tensors[name] for name in sources if name in tensors]
         if not measured:
             raise CalibrationError(
                 f"the table of ranges has nothing on {', '.join(members)}", hint="calibrate this checkpoint again"

@@ -247,13 +247,11 @@ class _Walk:
         self.errors.append(LayerError(op.name, op.kind, weights_db, activations_db, sqnr_db(real, got), why))
 
     def _floor(self, name: str) -> torch.Tensor:
-        """Below this the value ``name`` is not heard: an Add's ReLU makes zero of it and the other operand."""
-        users = self.network.consumers.get(name, ())
-        if len(users) == 1 and users[0].kind == "Add" and users[0].output in self.network.fused:
-            other = [one for one in users[0].inputs if one != name and one in self.real]
-            if self.network.fused[users[0].output].kind == "Relu" and other:
-                return -self.real[other[0]][:_REPORTED]
-        return torch.tensor(-float("inf"))
+        """Below this the value ``name`` is not heard."""
+        other = self.network.hushed_by(name)
+        return (
+            -self.real[other][:_REPORTED] if other is not None and other in self.real else torch.tensor(-float("inf"))
+        )
 
 
 def _match_means(

@@ -41,7 +41,7 @@ def _parts(model: ir.Model, images: Images) -> tuple[Any, Any, Mapping[str, Affi
     ranges = calibrate(model, images, PLAIN, threads=1)
     network = read(model)
     where = points.find(network)
-    return network, where, _affine(network, where, ranges), ranges
+    return network, where, _affine(network, where, ranges.tensors), ranges
 
 
 def test_chains_are_those_that_nobody_else_sees(new_graph: Callable[[int], Any], shuffle_model: ir.Model) -> None:
